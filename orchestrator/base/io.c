@@ -1,0 +1,233 @@
+#include "orchestrator/base/io.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <linux/openat2.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+
+#include "orchestrator/base/str.h"
+
+int read_fd(int fd, size_t max, char **ret, size_t *ret_size, Error *reterr) {
+        auto_strbuf text = { 0 };
+        char chunk[16384];
+        ssize_t n;
+
+        for (;;) {
+                n = read(fd, chunk, sizeof(chunk));
+                if (n < 0 && errno == EINTR)
+                        continue;
+                if (n < 0)
+                        return error_set(reterr, -errno, "Cannot read: %s", strerror(errno));
+                if (n == 0)
+                        break;
+                if (text.size + (size_t) n > max)
+                        return error_set(reterr, -EFBIG, "Larger than the limit of %zu bytes", max);
+                strbuf_addn(&text, chunk, (size_t) n);
+        }
+
+        if (ret_size)
+                *ret_size = text.size;
+        *ret = strbuf_take(&text);
+        return *ret ? 0 : -ENOMEM;
+}
+
+int read_file_at(int dir_fd, const char *path, size_t max, char **ret, size_t *ret_size,
+                 Error *reterr) {
+        auto_cleanup(closep) int fd = -1;
+        int r;
+
+        fd = openat(dir_fd, path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+        if (fd < 0)
+                return error_set(reterr, -errno, "Cannot open '%s': %s", path, strerror(errno));
+        r = read_fd(fd, max, ret, ret_size, reterr);
+        return r < 0 ? error_prefix(reterr, r, "'%s'", path) : 0;
+}
+
+int read_file(const char *path, size_t max, char **ret, size_t *ret_size, Error *reterr) {
+        return read_file_at(AT_FDCWD, path, max, ret, ret_size, reterr);
+}
+
+int read_file_beneath(int dir_fd, const char *path, size_t max, char **ret, size_t *ret_size,
+                      Error *reterr) {
+        auto_cleanup(closep) int fd = -1;
+        struct open_how how = {
+                .flags = O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK,
+                .resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS,
+        };
+        struct stat st;
+        int r;
+
+        fd = (int) syscall(SYS_openat2, dir_fd, path, &how, sizeof(how));
+        if (fd < 0 && errno == EXDEV)
+                return error_set(reterr, -EXDEV, "'%s' leaves its folder, which is refused", path);
+        if (fd < 0)
+                return error_set(reterr, -errno, "Cannot open '%s': %s", path, strerror(errno));
+        if (fstat(fd, &st) < 0)
+                return error_set(reterr, -errno, "Cannot read '%s': %s", path, strerror(errno));
+        if (!S_ISREG(st.st_mode))
+                return error_set(reterr, -EISDIR, "'%s' is not a regular file", path);
+        r = read_fd(fd, max, ret, ret_size, reterr);
+        return r < 0 ? error_prefix(reterr, r, "'%s'", path) : 0;
+}
+
+int write_all(int fd, const void *data, size_t size) {
+        const char *at = data;
+
+        while (size > 0) {
+                ssize_t n = write(fd, at, size);
+
+                if (n < 0 && errno == EINTR)
+                        continue;
+                if (n < 0)
+                        return -errno;
+                at += n;
+                size -= (size_t) n;
+        }
+        return 0;
+}
+
+static int sync_parent(const char *path) {
+        auto_cleanup(freep) char *dir = strdup(path);
+        auto_cleanup(closep) int fd = -1;
+        char *slash;
+
+        if (!dir)
+                return -ENOMEM;
+        slash = strrchr(dir, '/');
+        if (slash)
+                slash[slash == dir] = 0;
+        fd = open(slash ? dir : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        if (fd < 0 || fsync(fd) < 0)
+                return -errno;
+        return 0;
+}
+
+int write_file(const char *path, const void *data, size_t size, mode_t mode, Error *reterr) {
+        auto_cleanup(freep) char *temporary = str_format("%s.XXXXXX", path);
+        auto_cleanup(closep) int fd = -1;
+        int r;
+
+        if (!temporary)
+                return -ENOMEM;
+        fd = mkostemp(temporary, O_CLOEXEC);
+        if (fd < 0)
+                return error_set(reterr, -errno, "Cannot write '%s': %s", path, strerror(errno));
+
+        r = write_all(fd, data, size);
+        if (r == 0 && (fchmod(fd, mode) < 0 || fsync(fd) < 0 || rename(temporary, path) < 0))
+                r = -errno;
+        if (r < 0) {
+                (void) unlink(temporary); /* the write already failed, its cause is reported */
+                return error_set(reterr, r, "Cannot write '%s': %s", path, strerror(-r));
+        }
+        r = sync_parent(path);
+        return r < 0 ? error_set(reterr, r, "Cannot sync the folder of '%s': %s", path,
+                                 strerror(-r))
+                     : 0;
+}
+
+int mkdir_p(const char *path, mode_t mode, Error *reterr) {
+        auto_cleanup(freep) char *copy = strdup(path);
+        struct stat st;
+
+        if (!copy)
+                return -ENOMEM;
+        for (char *slash = copy + (*copy == '/');; slash++) {
+                char c;
+
+                slash = strchrnul(slash, '/');
+                c = *slash;
+                *slash = 0;
+                if (*copy && mkdir(copy, mode) < 0 && errno != EEXIST)
+                        return error_set(reterr, -errno, "Cannot make the folder '%s': %s", copy,
+                                         strerror(errno));
+                *slash = c;
+                if (!c)
+                        break;
+        }
+        if (stat(path, &st) < 0 || !S_ISDIR(st.st_mode))
+                return error_set(reterr, -ENOTDIR, "'%s' is not a folder", path);
+        return 0;
+}
+
+static int remove_children(int dir_fd, dev_t device);
+
+/* Removes one name in dir_fd. A folder that the branch's code made unreadable is opened up first. */
+static int remove_entry(int dir_fd, const char *name, dev_t device) {
+        auto_cleanup(closep) int fd = -1;
+        struct stat st;
+        int r;
+
+        if (unlinkat(dir_fd, name, 0) == 0 || errno == ENOENT)
+                return 0;
+        if (errno != EISDIR && errno != EPERM)
+                return -errno;
+        if (fstatat(dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+                return errno == ENOENT ? 0 : -errno;
+        if (!S_ISDIR(st.st_mode))
+                return -EPERM;
+        if (st.st_dev != device)
+                return -EXDEV; /* something is mounted there: its content is not ours to remove */
+
+        if ((st.st_mode & 0700) != 0700)
+                (void) !fchmodat(dir_fd, name, 0700, 0); /* openat reports what remains wrong */
+        fd = openat(dir_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+        if (fd < 0)
+                return -errno;
+        r = remove_children(fd, device);
+        if (r < 0)
+                return r;
+        if (unlinkat(dir_fd, name, AT_REMOVEDIR) < 0 && errno != ENOENT)
+                return -errno;
+        return 0;
+}
+
+static int remove_children(int dir_fd, dev_t device) {
+        struct dirent *entry;
+        int fd, r = 0;
+        DIR *dir;
+
+        fd = fcntl(dir_fd, F_DUPFD_CLOEXEC, 3);
+        if (fd < 0)
+                return -errno;
+        dir = fdopendir(fd);
+        if (!dir) {
+                close(fd);
+                return -errno;
+        }
+        while (r == 0 && (entry = readdir(dir)))
+                if (!streq(entry->d_name, ".") && !streq(entry->d_name, ".."))
+                        r = remove_entry(dir_fd, entry->d_name, device);
+        closedir(dir);
+        return r;
+}
+
+int remove_tree(const char *path, Error *reterr) {
+        struct stat st;
+        int r;
+
+        if (lstat(path, &st) < 0)
+                return errno == ENOENT ? 0
+                                       : error_set(reterr, -errno, "Cannot remove '%s': %s", path,
+                                                   strerror(errno));
+        r = remove_entry(AT_FDCWD, path, st.st_dev);
+        return r < 0 ? error_set(reterr, r, "Cannot remove '%s': %s", path, strerror(-r)) : 0;
+}
+
+bool path_exists(const char *path) {
+        return faccessat(AT_FDCWD, path, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
+}
+
+char *path_join(const char *dir, const char *name) {
+        return str_format("%s/%s", dir, name);
+}
+
+bool path_component_valid(const char *name) {
+        size_t n = strspn(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-");
+
+        return n > 0 && n <= 255 && !name[n] && *name != '-' && !streq(name, ".") &&
+               !streq(name, "..");
+}

@@ -1,0 +1,48 @@
+/* Every limit of the project in one place: what comes from outside is bounded by one of these. Sizes
+ * are bytes, times milliseconds, the rest counts. */
+#pragma once
+
+/* dependency files and configuration */
+#define LIMIT_SPEC_FILE_BYTES (1024 * 1024)
+#define LIMIT_SPEC_DEPTH 64
+#define LIMIT_SPEC_NODES 50000
+#define LIMIT_SPEC_ALIASES 10000
+#define LIMIT_SPEC_FAULTS 100
+#define LIMIT_SPEC_SCORE_FILES 64
+#define LIMIT_SPEC_SOURCE_BYTES (1024 * 1024)
+#define LIMIT_CONFIG_BYTES (1024 * 1024)
+
+/* providers */
+#define LIMIT_PROVIDER_LINE_BYTES (1024 * 1024)
+#define LIMIT_PROVIDER_REPLY_BYTES (16 * 1024 * 1024)
+#define LIMIT_PROVIDER_STDERR_BYTES (64 * 1024)
+#define LIMIT_PROVIDER_REQUEST_BYTES (8 * 1024 * 1024)
+#define LIMIT_PROVIDER_CALLS 16 /* at the same time */
+#define LIMIT_PROVIDER_GRACE_MS 2000 /* between SIGTERM and SIGKILL of an overdue provider */
+
+/* API */
+#define LIMIT_API_BODY_BYTES (1024 * 1024)
+#define LIMIT_API_CONNECTIONS 256
+#define LIMIT_API_EVENTS_PAGE 1000
+
+/* gateway */
+#define LIMIT_DOOR_HEAD_BYTES 16384
+#define LIMIT_DOOR_HEAD_MS 10000
+#define LIMIT_DOOR_HEADERS 100
+#define LIMIT_DOOR_CONNECTIONS 8192
+#define LIMIT_DOOR_HELD_PER_ENVIRONMENT 256
+#define LIMIT_DOOR_HOLD_MS 60000
+#define LIMIT_DOOR_CONNECT_MS 5000
+
+/* names */
+#define LIMIT_LABEL 63 /* RFC 1035, section 2.3.4 */
+#define LIMIT_BRANCH_BYTES 255
+#define LIMIT_PROJECT_NAME 40
+
+/* engine */
+#define LIMIT_TRANSIENT_TRIES 6
+#define LIMIT_TRANSIENT_FIRST_MS 10000
+#define LIMIT_STUCK_RETRY_MS (24LL * 60 * 60 * 1000)
+#define LIMIT_GRAPH_RESOURCES 500
+#define LIMIT_ENVIRONMENTS 10000
+#define LIMIT_EVENT_TEXT_BYTES 4096

@@ -1,0 +1,31 @@
+/* What mayfly needs of OpenSSL's libcrypto: hashes, authenticated encryption, constant-time compare. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "orchestrator/base/error.h"
+
+#define SHA256_BYTES 32
+#define SHA256_HEX 65
+int sha256(const void *data, size_t size, uint8_t ret[static SHA256_BYTES]);
+int sha256_hex(const void *data, size_t size, char ret[static SHA256_HEX]);
+int hmac_sha256(const void *key, size_t key_size, const void *data, size_t size,
+                uint8_t ret[static SHA256_BYTES]);
+
+/* AES-256-GCM (NIST SP 800-38D) with a random 96-bit nonce: the sealed form is one byte of version,
+ * the nonce, the ciphertext and the tag. context is authenticated, not stored: opening with another
+ * one fails with -EBADMSG, so a sealed value cannot be moved to another row. *ret is owned. */
+#define SEAL_KEY_BYTES 32
+int seal(const uint8_t key[static SEAL_KEY_BYTES], const char *context, const void *data, size_t size,
+         uint8_t **ret, size_t *ret_size, Error *reterr);
+int unseal(const uint8_t key[static SEAL_KEY_BYTES], const char *context, const void *sealed,
+           size_t sealed_size, char **ret, size_t *ret_size, Error *reterr);
+
+/* Reads the key file, or makes it (mode 0600) when absent. Refuses one that others may read. */
+int seal_key_load(const char *path, uint8_t ret[static SEAL_KEY_BYTES], Error *reterr);
+
+bool equal_constant_time(const void *a, const void *b, size_t size);
+/* Overwrites memory in a way the compiler keeps. */
+void wipe(void *data, size_t size);

@@ -1,0 +1,94 @@
+#include "tests/unit/test.h"
+
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "orchestrator/base/io.h"
+#include "orchestrator/base/str.h"
+
+static char folder[] = "/tmp/mayfly-test-io-XXXXXX";
+
+static char *at(const char *name) {
+        static char path[256];
+
+        snprintf(path, sizeof(path), "%s/%s", folder, name);
+        return path;
+}
+
+static void test_write_then_read(void **state) {
+        auto_cleanup(freep) char *text = NULL;
+        struct stat st;
+        size_t size;
+
+        assert_int_equal(write_file(at("a"), "one\0two", 7, 0600, NULL), 0);
+        assert_int_equal(read_file(at("a"), 100, &text, &size, NULL), 0);
+        assert_int_equal(size, 7);
+        assert_memory_equal(text, "one\0two", 8);
+        assert_int_equal(stat(at("a"), &st), 0);
+        assert_int_equal(st.st_mode & 0777, 0600);
+        assert_int_equal(read_file(at("a"), 6, &text, &size, NULL), -EFBIG);
+        assert_int_equal(read_file(at("none"), 6, &text, &size, NULL), -ENOENT);
+}
+
+static void test_beneath_refuses_ways_out(void **state) {
+        auto_cleanup(freep) char *text = NULL;
+        auto_cleanup(closep) int dir = -1;
+
+        assert_int_equal(mkdir_p(at("inside/deeper"), 0755, NULL), 0);
+        assert_int_equal(write_file(at("secret"), "s", 1, 0644, NULL), 0);
+        assert_int_equal(write_file(at("inside/deeper/file"), "f", 1, 0644, NULL), 0);
+        assert_int_equal(symlink("../secret", at("inside/link")), 0);
+        assert_int_equal(symlink("deeper/file", at("inside/fine")), 0);
+        assert_int_equal(mkfifo(at("inside/fifo"), 0644), 0);
+        dir = open(at("inside"), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        assert_int_equal(read_file_beneath(dir, "fine", 10, &text, NULL, NULL), 0);
+        assert_string_equal(text, "f");
+        free(TAKE(text));
+        assert_int_equal(read_file_beneath(dir, "link", 10, &text, NULL, NULL), -EXDEV);
+        assert_int_equal(read_file_beneath(dir, "../secret", 10, &text, NULL, NULL), -EXDEV);
+        assert_int_equal(read_file_beneath(dir, "/etc/hostname", 10, &text, NULL, NULL), -EXDEV);
+        assert_int_equal(read_file_beneath(dir, "fifo", 10, &text, NULL, NULL), -EISDIR);
+        assert_int_equal(read_file_beneath(dir, "deeper", 10, &text, NULL, NULL), -EISDIR);
+        assert_null(text);
+}
+
+static void test_tree_removal_stays_inside(void **state) {
+        assert_int_equal(mkdir_p(at("tree/a/b/c"), 0755, NULL), 0);
+        assert_int_equal(mkdir_p(at("outside"), 0755, NULL), 0);
+        assert_int_equal(write_file(at("outside/kept"), "k", 1, 0644, NULL), 0);
+        assert_int_equal(symlink("../../outside", at("tree/a/way-out")), 0);
+        assert_int_equal(write_file(at("tree/a/b/c/file"), "x", 1, 0400, NULL), 0);
+        assert_int_equal(chmod(at("tree/a/b"), 0), 0);
+        assert_int_equal(remove_tree(at("tree"), NULL), 0);
+        assert_false(path_exists(at("tree")));
+        assert_true(path_exists(at("outside/kept")));
+        assert_int_equal(remove_tree(at("tree"), NULL), 0);
+}
+
+static void test_component_names(void **state) {
+        static const char *const bad[] = { "", ".", "..", "a/b", "-x", "a b", "a\n", "\xc3\xa9" };
+
+        for (size_t i = 0; i < N_ELEMENTS(bad); i++)
+                assert_false(path_component_valid(bad[i]));
+        assert_true(path_component_valid("r0123.log-1_x"));
+}
+
+static int make_folder(void **state) {
+        return mkdtemp(folder) ? 0 : -1;
+}
+
+static int remove_folder(void **state) {
+        return remove_tree(folder, NULL);
+}
+
+int main(void) {
+        static const struct CMUnitTest tests[] = {
+                cmocka_unit_test(test_write_then_read),
+                cmocka_unit_test(test_beneath_refuses_ways_out),
+                cmocka_unit_test(test_tree_removal_stays_inside),
+                cmocka_unit_test(test_component_names),
+        };
+
+        return cmocka_run_group_tests(tests, make_folder, remove_folder);
+}
