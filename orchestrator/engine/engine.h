@@ -1,0 +1,117 @@
+/* The engine moves environments and their resources from what is to what is wanted. It is
+ * level-triggered: every message only marks an environment as worth a look, and engine_turn() looks,
+ * commits what it intends, and acts after the commit. The only writer of the ledger.
+ *
+ * A turn: the daemon (or the simulation) delivers any number of inputs (the functions below, provider
+ * replies, front events, the timer), then calls engine_turn() once. All changes of the turn are one
+ * transaction. What must happen after the commit (provider calls, route changes, API answers) happens
+ * at the end of engine_turn(). When the commit fails, none of it happens and every waiting answer gets
+ * the failure. */
+#pragma once
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "orchestrator/base/error.h"
+#include "orchestrator/base/id.h"
+#include "orchestrator/base/time.h"
+#include "orchestrator/ledger/front.h"
+#include "orchestrator/engine/provider.h"
+#include "orchestrator/ledger/ledger.h"
+#include "orchestrator/spec/plan.h"
+
+typedef struct Engine Engine;
+
+/* How the engine reads files of a checkout, given its outputs: the daemon opens folders, the
+ * simulation has them in memory. */
+typedef struct EngineFiles {
+        int (*open)(void *userdata, const json_t *checkout_outputs, SpecReader *ret, Error *reterr);
+        void (*close)(void *userdata, SpecReader *reader);
+        void *userdata;
+} EngineFiles;
+
+typedef struct EngineSetup {
+        Ledger *ledger;         /* borrowed */
+        const Config *config;   /* borrowed; engine_set_config() replaces it */
+        const Clock *clock;
+        const Random *random;
+        ProviderOps providers;
+        FrontOps front;
+        EngineFiles files;
+        const char *state_dir;  /* handed to providers in their config */
+        const char *front_url;  /* "http://%s.preview.localhost:8150": what people open; %s is the label */
+        /* A turn is wanted soon (input arrived) or at a time on the wall clock; may be called often. */
+        void (*wanted)(void *userdata);
+        void (*arm)(void *userdata, int64_t wall_ms); /* REAPER_NEVER: disarm */
+        void *userdata;
+} EngineSetup;
+
+int engine_new(const EngineSetup *setup, Engine **ret, Error *reterr);
+Engine *engine_free(Engine *e); /* leaves everything in the world running */
+
+/* After opening the ledger: takes up every intent without outcome (inspect first) and compares. */
+int engine_start(Engine *e, Error *reterr);
+int engine_turn(Engine *e, Error *reterr);
+void engine_set_config(Engine *e, const Config *config);
+
+/* Inputs from below. */
+ProviderEvents engine_provider_events(Engine *e);
+FrontEvents engine_front_events(Engine *e);
+
+/* Inputs from people and triggers. Each checks, changes the open transaction and returns; the answer to
+ * a person must wait for engine_after_commit(). actor is who ("uid:1000", "hook", "reaper"). trace may
+ * be NULL: a new one is made. ret ids are owned by the caller. */
+typedef struct EngineActor {
+        const char *who;
+        const char *trace; /* 32 hex digits or NULL */
+} EngineActor;
+
+int engine_project_add(Engine *e, const EngineActor *a, const json_t *project, char **ret_id,
+                       Error *reterr);
+int engine_project_remove(Engine *e, const EngineActor *a, const char *name, Error *reterr);
+/* The branch is at commit now (full name), or gone when commit is NULL. Late and repeated pushes are
+ * harmless. ret_environment may be NULL; it is set to NULL when there is none. */
+int engine_push(Engine *e, const EngineActor *a, const char *project, const char *branch,
+                const char *commit, char **ret_environment, Error *reterr);
+/* What the forge or repository lists now: branches are closed that are missing, but only when the list
+ * is complete and not empty. branches: [{"name","commit"}]. */
+int engine_compare(Engine *e, const EngineActor *a, const char *project, const json_t *branches,
+                   bool complete, json_t **ret_report, Error *reterr);
+/* environment is an id or a name ("feature-login--shop"). */
+int engine_down(Engine *e, const EngineActor *a, const char *environment, Error *reterr);
+int engine_sleep(Engine *e, const EngineActor *a, const char *environment, Error *reterr);
+int engine_wake(Engine *e, const EngineActor *a, const char *environment, Error *reterr);
+int engine_extend(Engine *e, const EngineActor *a, const char *environment, int64_t by_ms,
+                  Error *reterr);
+int engine_pin(Engine *e, const EngineActor *a, const char *environment, int64_t until_ms,
+               const char *reason, Error *reterr);
+int engine_unpin(Engine *e, const EngineActor *a, const char *environment, Error *reterr);
+int engine_retry(Engine *e, const EngineActor *a, const char *environment, Error *reterr);
+/* Judges all environments (or one); without dry_run the due ones are acted on. One code path. */
+int engine_reap(Engine *e, const EngineActor *a, const char *environment, bool dry_run,
+                json_t **ret_report, Error *reterr);
+int engine_why(Engine *e, const char *environment, json_t **ret, Error *reterr);
+int engine_freeze(Engine *e, const EngineActor *a, bool on, const char *reason, Error *reterr);
+
+/* Streams: logs and exec of an environment's workloads. on_line gets the provider's lines; on_end
+ * comes exactly once. The call is not in the ledger: it changes nothing. */
+typedef struct EngineStream EngineStream;
+typedef struct EngineStreamEvents {
+        void (*on_line)(void *userdata, const json_t *line);
+        void (*on_end)(void *userdata, ProviderClass class, const char *message, const json_t *result);
+        void *userdata;
+} EngineStreamEvents;
+int engine_stream(Engine *e, const char *environment, const char *workload, const char *verb,
+                  json_t *params, int64_t deadline_ms, const EngineStreamEvents *events,
+                  EngineStream **ret, Error *reterr);
+void engine_stream_cancel(EngineStream *s); /* no on_end afterwards */
+
+/* Calls done after the commit of the turn under way (or at once in the next turn), with 0 or the
+ * failure of the commit. */
+void engine_after_commit(Engine *e, void (*done)(void *userdata, int r, const Error *error),
+                         void *userdata);
+/* Calls func after every commit that added events; for followers. */
+void engine_on_events(Engine *e, void (*func)(void *userdata), void *userdata);
+
+DEFINE_CLEANUP(Engine *, engine_free)
