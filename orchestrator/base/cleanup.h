@@ -7,26 +7,26 @@
 
 #define auto_cleanup(f) __attribute__((cleanup(f)))
 
-#define DEFINE_CLEANUP(type, func)                                                                 \
-        static inline void func##p(type *p) {                                                      \
-                if (*p)                                                                            \
-                        func(*p);                                                                  \
+#define DEFINE_CLEANUP(type, func)            \
+        static inline void func##p(type *p) { \
+                if (*p)                       \
+                        func(*p);             \
         }
 
 /* Reads a pointer variable and leaves NULL in it. */
-#define TAKE(x)                                                                                    \
-        ({                                                                                         \
-                typeof(x) *x_ = &(x), v_ = *x_;                                                    \
-                *x_ = (typeof(x)) 0;                                                               \
-                v_;                                                                                \
+#define TAKE(x)                                 \
+        ({                                      \
+                typeof(x) *x_ = &(x), v_ = *x_; \
+                *x_ = (typeof(x)) 0;            \
+                v_;                             \
         })
 
 /* Reads a descriptor variable and leaves -1 in it. */
-#define TAKE_FD(x)                                                                                 \
-        ({                                                                                         \
-                int *x_ = &(x), v_ = *x_;                                                          \
-                *x_ = -1;                                                                          \
-                v_;                                                                                \
+#define TAKE_FD(x)                        \
+        ({                                \
+                int *x_ = &(x), v_ = *x_; \
+                *x_ = -1;                 \
+                v_;                       \
         })
 
 #define N_ELEMENTS(a) (sizeof(a) / sizeof((a)[0]))

@@ -102,7 +102,8 @@ static Entry *map_find(const Map *m, const char *key) {
 
         if (m->n_index == 0)
                 return NULL;
-        for (size_t slot = hash & (m->n_index - 1); m->index[slot]; slot = (slot + 1) & (m->n_index - 1)) {
+        for (size_t slot = hash & (m->n_index - 1); m->index[slot];
+             slot = (slot + 1) & (m->n_index - 1)) {
                 Entry *e = m->entries + m->index[slot] - 1;
 
                 if (e->key && e->hash == hash && strcmp(e->key, key) == 0)

@@ -226,7 +226,8 @@ char *path_join(const char *dir, const char *name) {
 }
 
 bool path_component_valid(const char *name) {
-        size_t n = strspn(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-");
+        size_t n =
+                strspn(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-");
 
         return n > 0 && n <= 255 && !name[n] && *name != '-' && !streq(name, ".") &&
                !streq(name, "..");

@@ -34,7 +34,8 @@ char *time_format(int64_t ms, char *buf) {
         time_t seconds = (time_t) (ms / 1000 - (ms % 1000 < 0));
         struct tm tm;
 
-        if (!gmtime_r(&seconds, &tm) || strftime(buf, TIME_TEXT_MAX, "%Y-%m-%dT%H:%M:%SZ", &tm) == 0)
+        if (!gmtime_r(&seconds, &tm) ||
+            strftime(buf, TIME_TEXT_MAX, "%Y-%m-%dT%H:%M:%SZ", &tm) == 0)
                 snprintf(buf, TIME_TEXT_MAX, "%" PRId64 "ms", ms);
         return buf;
 }
@@ -44,8 +45,8 @@ static const struct {
         const char *name;
         int64_t ms;
 } units[] = {
-        { "w", 7 * MS_PER_DAY }, { "d", MS_PER_DAY }, { "h", MS_PER_HOUR },
-        { "ms", 1 },             { "m", MS_PER_MINUTE }, { "s", MS_PER_SECOND },
+        { "w", 7 * MS_PER_DAY }, { "d", MS_PER_DAY },    { "h", MS_PER_HOUR }, { "ms", 1 },
+        { "m", MS_PER_MINUTE },  { "s", MS_PER_SECOND },
 };
 
 char *duration_format(int64_t ms, char *buf) {
@@ -53,7 +54,9 @@ char *duration_format(int64_t ms, char *buf) {
                 const char *name;
                 int64_t ms;
         } steps[] = {
-                { "d", MS_PER_DAY }, { "h", MS_PER_HOUR }, { "m", MS_PER_MINUTE },
+                { "d", MS_PER_DAY },
+                { "h", MS_PER_HOUR },
+                { "m", MS_PER_MINUTE },
                 { "s", MS_PER_SECOND },
         };
         const char *sign = ms < 0 ? "-" : "";
@@ -117,8 +120,9 @@ int duration_parse(const char *s, int64_t *ret_ms, Error *reterr) {
                 if (r == -ERANGE)
                         return error_set(reterr, r, "'%.40s' is longer than ten years", s);
                 if (r < 0)
-                        return error_set(reterr, r,
-                                         "'%.40s' is not a duration; write one like 30m, 1h30m or 7d", s);
+                        return error_set(
+                                reterr, r,
+                                "'%.40s' is not a duration; write one like 30m, 1h30m or 7d", s);
         } while (*at);
 
         *ret_ms = total;

@@ -114,7 +114,9 @@ int child_start(char *const *argv, char *const *env, ChildFlags flags, Child *re
                 return error_set(reterr, -code, "Cannot run '%s': %s", argv[0], strerror(code));
         }
 
-        *ret = (Child){ .pid = pid, .in = TAKE_FD(in.write), .out = TAKE_FD(out.read),
+        *ret = (Child){ .pid = pid,
+                        .in = TAKE_FD(in.write),
+                        .out = TAKE_FD(out.read),
                         .err = TAKE_FD(err.read) };
         ret->pidfd = (int) syscall(SYS_pidfd_open, pid, 0);
         if (ret->pidfd < 0) {
@@ -191,8 +193,10 @@ static int run_pump(Child *c, const char *input, size_t max, int64_t until, StrB
 
         for (;;) {
                 struct pollfd fds[4] = {
-                        { .fd = c->in, .events = POLLOUT }, { .fd = c->out, .events = POLLIN },
-                        { .fd = c->err, .events = POLLIN }, { .fd = c->pidfd, .events = POLLIN },
+                        { .fd = c->in, .events = POLLOUT },
+                        { .fd = c->out, .events = POLLIN },
+                        { .fd = c->err, .events = POLLIN },
+                        { .fd = c->pidfd, .events = POLLIN },
                 };
                 int64_t rest = until ? until - clock_boot_ms(&clock_system) : -1;
                 int r;

@@ -8,19 +8,20 @@
 #include "orchestrator/base/error.h"
 
 typedef struct Child {
-        pid_t pid;         /* also the process group; 0 when there is none */
-        int pidfd;         /* readable when it ended */
-        int in, out, err;  /* our ends: in to write, out and err to read, non-blocking; -1 when absent */
+        pid_t pid; /* also the process group; 0 when there is none */
+        int pidfd; /* readable when it ended */
+        int in, out,
+                err; /* our ends: in to write, out and err to read, non-blocking; -1 when absent */
 } Child;
 
 #define CHILD_NONE ((Child){ .pidfd = -1, .in = -1, .out = -1, .err = -1 })
 
 typedef enum ChildFlags {
-        CHILD_IN = 1 << 0,     /* pipe to its standard input, else /dev/null */
-        CHILD_OUT = 1 << 1,    /* pipe from its standard output, else ours */
-        CHILD_ERR = 1 << 2,    /* pipe from its standard error, else ours */
+        CHILD_IN = 1 << 0,      /* pipe to its standard input, else /dev/null */
+        CHILD_OUT = 1 << 1,     /* pipe from its standard output, else ours */
+        CHILD_ERR = 1 << 2,     /* pipe from its standard error, else ours */
         CHILD_SESSION = 1 << 3, /* a session of its own: it outlives us and our terminal */
-        CHILD_DIE = 1 << 4,    /* gets SIGKILL when this process ends (prctl PR_SET_PDEATHSIG) */
+        CHILD_DIE = 1 << 4,     /* gets SIGKILL when this process ends (prctl PR_SET_PDEATHSIG) */
 } ChildFlags;
 
 /* Starts argv[0] (an absolute path, or a name looked up in our PATH) with exactly the environment env

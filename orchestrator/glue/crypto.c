@@ -11,9 +11,9 @@
 
 #include "orchestrator/base/io.h"
 
-#define SEAL_VERSION 1
-#define NONCE_BYTES 12
-#define TAG_BYTES 16
+#define SEAL_VERSION  1
+#define NONCE_BYTES   12
+#define TAG_BYTES     16
 #define SEAL_OVERHEAD (1 + NONCE_BYTES + TAG_BYTES)
 
 DEFINE_CLEANUP(EVP_CIPHER_CTX *, EVP_CIPHER_CTX_free)
@@ -40,8 +40,8 @@ int hmac_sha256(const void *key, size_t key_size, const void *data, size_t size,
         return HMAC(EVP_sha256(), key, (int) key_size, data, size, ret, &n) ? 0 : -ENOMEM;
 }
 
-int seal(const uint8_t key[static SEAL_KEY_BYTES], const char *context, const void *data, size_t size,
-         uint8_t **ret, size_t *ret_size, Error *reterr) {
+int seal(const uint8_t key[static SEAL_KEY_BYTES], const char *context, const void *data,
+         size_t size, uint8_t **ret, size_t *ret_size, Error *reterr) {
         auto_cleanup(EVP_CIPHER_CTX_freep) EVP_CIPHER_CTX *ctx = EVP_CIPHER_CTX_new();
         auto_cleanup(freep) uint8_t *sealed = NULL;
         uint8_t *nonce, *text;
@@ -58,7 +58,8 @@ int seal(const uint8_t key[static SEAL_KEY_BYTES], const char *context, const vo
         if (getrandom(nonce, NONCE_BYTES, 0) != NONCE_BYTES)
                 return error_set(reterr, -EIO, "No random bytes for a nonce");
         if (EVP_EncryptInit_ex(ctx, EVP_aes_256_gcm(), NULL, key, nonce) != 1 ||
-            EVP_EncryptUpdate(ctx, NULL, &n, (const uint8_t *) context, (int) strlen(context)) != 1 ||
+            EVP_EncryptUpdate(ctx, NULL, &n, (const uint8_t *) context, (int) strlen(context)) !=
+                    1 ||
             EVP_EncryptUpdate(ctx, text, &n, data, (int) size) != 1 ||
             EVP_EncryptFinal_ex(ctx, text + n, &n) != 1 ||
             EVP_CIPHER_CTX_ctrl(ctx, EVP_CTRL_GCM_GET_TAG, TAG_BYTES, text + size) != 1)
@@ -88,7 +89,8 @@ int unseal(const uint8_t key[static SEAL_KEY_BYTES], const char *context, const 
                 return -ENOMEM;
         memcpy(tag, text + size, TAG_BYTES);
         if (EVP_DecryptInit_ex(ctx, EVP_aes_256_gcm(), NULL, key, nonce) != 1 ||
-            EVP_DecryptUpdate(ctx, NULL, &n, (const uint8_t *) context, (int) strlen(context)) != 1 ||
+            EVP_DecryptUpdate(ctx, NULL, &n, (const uint8_t *) context, (int) strlen(context)) !=
+                    1 ||
             EVP_DecryptUpdate(ctx, (uint8_t *) plain, &n, text, (int) size) != 1 ||
             EVP_CIPHER_CTX_ctrl(ctx, EVP_CTRL_GCM_SET_TAG, TAG_BYTES, tag) != 1 ||
             EVP_DecryptFinal_ex(ctx, (uint8_t *) plain + n, &n) != 1) {
@@ -113,7 +115,8 @@ int seal_key_load(const char *path, uint8_t ret[static SEAL_KEY_BYTES], Error *r
                 uint8_t fresh[SEAL_KEY_BYTES];
 
                 if (errno != ENOENT)
-                        return error_set(reterr, -errno, "Cannot read '%s': %s", path, strerror(errno));
+                        return error_set(reterr, -errno, "Cannot read '%s': %s", path,
+                                         strerror(errno));
                 if (getrandom(fresh, sizeof(fresh), 0) != sizeof(fresh))
                         return error_set(reterr, -EIO, "No random bytes for a key");
                 r = write_file(path, fresh, sizeof(fresh), 0600, reterr);
@@ -130,7 +133,8 @@ int seal_key_load(const char *path, uint8_t ret[static SEAL_KEY_BYTES], Error *r
         if (r < 0)
                 return r;
         if (size != SEAL_KEY_BYTES)
-                return error_set(reterr, -EBADMSG, "'%s' is not a key of %d bytes", path, SEAL_KEY_BYTES);
+                return error_set(reterr, -EBADMSG, "'%s' is not a key of %d bytes", path,
+                                 SEAL_KEY_BYTES);
         memcpy(ret, text, size);
         wipe(text, size);
         return 0;

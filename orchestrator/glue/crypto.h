@@ -8,7 +8,7 @@
 #include "orchestrator/base/error.h"
 
 #define SHA256_BYTES 32
-#define SHA256_HEX 65
+#define SHA256_HEX   65
 int sha256(const void *data, size_t size, uint8_t ret[static SHA256_BYTES]);
 int sha256_hex(const void *data, size_t size, char ret[static SHA256_HEX]);
 int hmac_sha256(const void *key, size_t key_size, const void *data, size_t size,
@@ -18,8 +18,8 @@ int hmac_sha256(const void *key, size_t key_size, const void *data, size_t size,
  * the nonce, the ciphertext and the tag. context is authenticated, not stored: opening with another
  * one fails with -EBADMSG, so a sealed value cannot be moved to another row. *ret is owned. */
 #define SEAL_KEY_BYTES 32
-int seal(const uint8_t key[static SEAL_KEY_BYTES], const char *context, const void *data, size_t size,
-         uint8_t **ret, size_t *ret_size, Error *reterr);
+int seal(const uint8_t key[static SEAL_KEY_BYTES], const char *context, const void *data,
+         size_t size, uint8_t **ret, size_t *ret_size, Error *reterr);
 int unseal(const uint8_t key[static SEAL_KEY_BYTES], const char *context, const void *sealed,
            size_t sealed_size, char **ret, size_t *ret_size, Error *reterr);
 

@@ -47,7 +47,8 @@ static int db_fail(Db *db, int code, const char *what, Error *reterr) {
         default:
                 r = -EIO;
         }
-        return error_set(reterr, r, "%s: %s", what, db->handle ? sqlite3_errmsg(db->handle) : sqlite3_errstr(code));
+        return error_set(reterr, r, "%s: %s", what,
+                         db->handle ? sqlite3_errmsg(db->handle) : sqlite3_errstr(code));
 }
 
 int db_open(const char *path, const char *vfs, Db **ret, Error *reterr) {
@@ -62,7 +63,8 @@ int db_open(const char *path, const char *vfs, Db **ret, Error *reterr) {
                             vfs);
         if (r != SQLITE_OK) {
                 db_fail(db, r, path, reterr);
-                return error_prefix(reterr, reterr ? reterr->code : -EIO, "Cannot open the database");
+                return error_prefix(reterr, reterr ? reterr->code : -EIO,
+                                    "Cannot open the database");
         }
         sqlite3_busy_timeout(db->handle, 5000);
         *ret = TAKE(db);
@@ -102,8 +104,8 @@ int db_query(Db *db, const char *sql, DbQuery **ret, Error *reterr) {
                 q = calloc(1, sizeof(DbQuery));
                 if (!q)
                         return -ENOMEM;
-                r = sqlite3_prepare_v3(db->handle, sql, -1, SQLITE_PREPARE_PERSISTENT, &q->statement,
-                                       NULL);
+                r = sqlite3_prepare_v3(db->handle, sql, -1, SQLITE_PREPARE_PERSISTENT,
+                                       &q->statement, NULL);
                 if (r != SQLITE_OK) {
                         free(q);
                         return db_fail(db, r, "Database", reterr);

@@ -87,9 +87,9 @@ int loop_add_io(Loop *loop, int fd, uint32_t events, const char *description, Lo
                 return -ENOMEM;
         source->func.io = func;
         source->userdata = userdata;
-        return source_finish(source,
-                             sd_event_add_io(loop->event, &source->source, fd, events, on_io, source),
-                             description, ret, reterr);
+        return source_finish(
+                source, sd_event_add_io(loop->event, &source->source, fd, events, on_io, source),
+                description, ret, reterr);
 }
 
 int loop_source_set_events(LoopSource *source, uint32_t events) {
@@ -190,7 +190,8 @@ int loop_add_signal(Loop *loop, int signal, LoopSignalFunc func, void *userdata,
         source->func.signal = func;
         source->userdata = userdata;
         return source_finish(
-                source, sd_event_add_signal(loop->event, &source->source, signal, on_signal, source),
+                source,
+                sd_event_add_signal(loop->event, &source->source, signal, on_signal, source),
                 strsignal(signal), ret, reterr);
 }
 

@@ -9,7 +9,8 @@
 
 static void test_run_collects_and_reports(void **state) {
         auto_cleanup(freep) char *out = NULL, *err = NULL;
-        char *argv[] = { (char *) "sh", (char *) "-c", (char *) "cat; echo oops >&2; exit 3", NULL };
+        char *argv[] = { (char *) "sh", (char *) "-c", (char *) "cat; echo oops >&2; exit 3",
+                         NULL };
         char text[64];
         int status;
 
@@ -35,8 +36,10 @@ static void test_overdue_and_oversized_end_with_their_group(void **state) {
         char *loud[] = { (char *) "sh", (char *) "-c", (char *) "yes", NULL };
         int status;
 
-        assert_int_equal(child_run(slow, NULL, NULL, 1000, 50, NULL, NULL, &status, NULL), -ETIMEDOUT);
-        assert_int_equal(child_run(loud, NULL, NULL, 1000, 5000, NULL, NULL, &status, NULL), -EFBIG);
+        assert_int_equal(child_run(slow, NULL, NULL, 1000, 50, NULL, NULL, &status, NULL),
+                         -ETIMEDOUT);
+        assert_int_equal(child_run(loud, NULL, NULL, 1000, 5000, NULL, NULL, &status, NULL),
+                         -EFBIG);
 }
 
 static void test_environment_is_exact(void **state) {

@@ -12,11 +12,13 @@ static void test_hash_vector(void **state) {
 
         /* FIPS 180-2, appendix B.1 */
         assert_int_equal(sha256_hex("abc", 3, hex), 0);
-        assert_string_equal(hex, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+        assert_string_equal(hex,
+                            "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
 }
 
 static void test_seal_opens_only_as_it_was(void **state) {
-        static const uint8_t key[SEAL_KEY_BYTES] = "a key of thirty-two bytes, no mo", other[SEAL_KEY_BYTES] = { 0 };
+        static const uint8_t key[SEAL_KEY_BYTES] = "a key of thirty-two bytes, no mo",
+                             other[SEAL_KEY_BYTES] = { 0 };
         auto_cleanup(freep) uint8_t *sealed = NULL, *second = NULL;
         auto_cleanup(freep) char *plain = NULL;
         size_t size, again;

@@ -12,7 +12,9 @@ static void test_bind_step_and_reuse(void **state) {
         size_t size;
 
         assert_int_equal(db_open(":memory:", NULL, &db, NULL), 0);
-        assert_int_equal(db_exec(db, "CREATE TABLE t (a INTEGER PRIMARY KEY, b TEXT, c BLOB) STRICT", NULL), 0);
+        assert_int_equal(
+                db_exec(db, "CREATE TABLE t (a INTEGER PRIMARY KEY, b TEXT, c BLOB) STRICT", NULL),
+                0);
         for (int i = 0; i < 3; i++) {
                 assert_int_equal(db_query(db, insert, &q, NULL), 0);
                 db_bind_int(q, 1, i);
@@ -42,7 +44,11 @@ static void test_failures_have_code_and_sentence(void **state) {
         Db *none = NULL;
 
         assert_int_equal(db_open(":memory:", NULL, &db, NULL), 0);
-        assert_int_equal(db_exec(db, "CREATE TABLE t (a INTEGER PRIMARY KEY) STRICT; INSERT INTO t VALUES (1)", NULL), 0);
+        assert_int_equal(
+                db_exec(db,
+                        "CREATE TABLE t (a INTEGER PRIMARY KEY) STRICT; INSERT INTO t VALUES (1)",
+                        NULL),
+                0);
         assert_int_equal(db_exec(db, "INSERT INTO t VALUES (1)", &constraint), -EEXIST);
         assert_non_null(strstr(constraint.message, "UNIQUE"));
         assert_int_equal(db_exec(db, "SELEC", &syntax), -EINVAL);

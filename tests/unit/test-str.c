@@ -30,7 +30,8 @@ static void test_buffer_too_large_is_broken_for_good(void **state) {
 }
 
 static void test_numbers_are_strict(void **state) {
-        static const char *const bad[] = { "", "-1", "+1", " 1", "1 ", "01", "0x1", "18446744073709551616" };
+        static const char *const bad[] = { "",   "-1", "+1",  " 1",
+                                           "1 ", "01", "0x1", "18446744073709551616" };
         uint64_t n = 7;
 
         for (size_t i = 0; i < N_ELEMENTS(bad); i++)
@@ -44,10 +45,13 @@ static void test_numbers_are_strict(void **state) {
 }
 
 static void test_utf8(void **state) {
-        static const char *const good[] = { "", "a", "\xc3\xa9", "\xe2\x82\xac", "\xf0\x9f\x98\x80",
-                                            "\xf4\x8f\xbf\xbf" };
-        static const char *const bad[] = { "\x80", "\xc0\x80", "\xe0\x80\x80", "\xed\xa0\x80", "\xf4\x90\x80\x80",
-                                           "\xc3", "\xf0\x9f\x98", "\xff" };
+        static const char *const good[] = {
+                "", "a", "\xc3\xa9", "\xe2\x82\xac", "\xf0\x9f\x98\x80", "\xf4\x8f\xbf\xbf"
+        };
+        static const char *const bad[] = {
+                "\x80", "\xc0\x80",     "\xe0\x80\x80", "\xed\xa0\x80", "\xf4\x90\x80\x80",
+                "\xc3", "\xf0\x9f\x98", "\xff"
+        };
 
         for (size_t i = 0; i < N_ELEMENTS(good); i++)
                 assert_true(utf8_valid(good[i], strlen(good[i])));

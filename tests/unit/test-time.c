@@ -7,9 +7,9 @@ static void test_durations_read(void **state) {
                 const char *text;
                 int64_t ms;
         } cases[] = {
-                { "0s", 0 },          { "500ms", 500 },        { "45s", 45000 },
-                { "30m", 1800000 },   { "1h30m", 5400000 },    { "7d", 604800000 },
-                { "2w", 1209600000 }, { "1d 2h", 93600000 },   { "3650d", 3650 * MS_PER_DAY },
+                { "0s", 0 },          { "500ms", 500 },      { "45s", 45000 },
+                { "30m", 1800000 },   { "1h30m", 5400000 },  { "7d", 604800000 },
+                { "2w", 1209600000 }, { "1d 2h", 93600000 }, { "3650d", 3650 * MS_PER_DAY },
         };
         int64_t ms;
 
@@ -20,8 +20,9 @@ static void test_durations_read(void **state) {
 }
 
 static void test_durations_refused(void **state) {
-        static const char *const bad[] = { "", "30", "m", "-1h", "1.5h", "1h ", " 1h", "1y", "3651d",
-                                           "99999999999999999999d", "1h30" };
+        static const char *const bad[] = { "",    "30",  "m",  "-1h",   "1.5h",
+                                           "1h ", " 1h", "1y", "3651d", "99999999999999999999d",
+                                           "1h30" };
 
         for (size_t i = 0; i < N_ELEMENTS(bad); i++) {
                 auto_error error = { 0 };
