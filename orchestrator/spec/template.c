@@ -1,0 +1,300 @@
+/* Params as templates: making them from what a person wrote, and resolving them once the outputs exist.
+ *
+ * An object with exactly one member named "$text", "$outputs" or "$literal" is an operator; everything
+ * else is literal. The text of "$text" is read by Score's scanner in one pass: "${...}" is a
+ * placeholder, "$$" one dollar, "$${...}" stays "${...}"; results are not read again. */
+#include <stdio.h>
+
+#include "orchestrator/base/str.h"
+#include "orchestrator/spec/graph.h"
+
+static const char *const operators[] = { "$text", "$outputs", "$literal" };
+
+static const char *operator_of(const json_t *object) {
+        const char *name;
+
+        if (json_object_size(object) != 1)
+                return NULL;
+        name = json_object_iter_key(json_object_iter((json_t *) object));
+        for (size_t i = 0; i < N_ELEMENTS(operators); i++)
+                if (streq(name, operators[i]))
+                        return operators[i];
+        return NULL;
+}
+
+/* ---- making ---- */
+
+json_t *template_text(const char *text, size_t size) {
+        json_t *string = json_stringn(text, size);
+
+        if (!string || !memchr(text, '$', size))
+                return string;
+        return json_pack("{s:o}", "$text", string);
+}
+
+static json_t *template_array(const json_t *tree) {
+        json_t *copy = json_array();
+        const json_t *value;
+        size_t i;
+
+        json_array_foreach(tree, i, value)
+                if (json_array_append_new(copy, template_tree(value)) < 0) {
+                        json_decref(copy);
+                        return NULL;
+                }
+        return copy;
+}
+
+static json_t *template_object(const json_t *tree) {
+        json_t *copy = json_object(), *value;
+        const char *name;
+        size_t size;
+
+        json_object_keylen_foreach(
+                (json_t *) tree, name, size,
+                value) if (json_object_setn_new(copy, name, size, template_tree(value)) < 0) {
+                json_decref(copy);
+                return NULL;
+        }
+        return operator_of(tree) ? json_pack("{s:o}", "$literal", copy) : copy;
+}
+
+json_t *template_tree(const json_t *tree) {
+        if (json_is_string(tree))
+                return template_text(json_string_value(tree), json_string_length(tree));
+        if (json_is_array(tree))
+                return template_array(tree);
+        if (json_is_object(tree))
+                return template_object(tree);
+        return json_deep_copy(tree);
+}
+
+/* ---- resolving ---- */
+
+typedef struct Resolver {
+        const GraphNode *node;
+        GraphOutputsFunc outputs;
+        void *userdata;
+        Error *reterr;
+} Resolver;
+
+static int resolve(const Resolver *v, const json_t *tree, json_t **ret);
+
+/* The parts of a reference: split at ".", "\." is a dot inside a part. */
+static int reference_split(const char *text, size_t size, char ***ret) {
+        auto_cleanup(strv_freep) char **parts = NULL;
+        auto_strbuf part = { 0 };
+        int r;
+
+        for (size_t i = 0; i <= size; i++) {
+                auto_cleanup(freep) char *taken = NULL;
+
+                if (i < size && text[i] == '\\' && i + 1 < size && text[i + 1] == '.') {
+                        strbuf_addc(&part, text[++i]);
+                        continue;
+                }
+                if (i < size && text[i] != '.') {
+                        strbuf_addc(&part, text[i]);
+                        continue;
+                }
+                taken = strbuf_take(&part);
+                if (!taken)
+                        return -ENOMEM;
+                r = strv_add(&parts, taken);
+                if (r < 0)
+                        return r;
+        }
+        *ret = TAKE(parts);
+        return 0;
+}
+
+/* The outputs of the resource called name in this node's file. */
+static int outputs_of(const Resolver *v, const char *name, const json_t **ret) {
+        const char *key = json_string_value(json_object_get(v->node->refs, name));
+        const json_t *outputs;
+
+        if (!key)
+                return error_set(v->reterr, -EINVAL, "There is no resource '%s' for '%s'", name,
+                                 v->node->key);
+        outputs = v->outputs(v->userdata, key);
+        if (!outputs)
+                return error_set(v->reterr, -ENOENT, "The resource '%s' (%s) has no outputs yet",
+                                 name, key);
+        *ret = outputs;
+        return 0;
+}
+
+/* The value that a reference means, borrowed. */
+static int reference_find(const Resolver *v, const char *text, size_t size, const json_t **ret) {
+        auto_cleanup(strv_freep) char **parts = NULL;
+        const json_t *at = NULL;
+        size_t first = 1;
+        int r;
+
+        r = reference_split(text, size, &parts);
+        if (r < 0)
+                return r;
+        if (streq(parts[0], "metadata") && parts[1]) {
+                at = v->node->metadata;
+        } else if (streq(parts[0], "resources") && parts[1] && parts[2]) {
+                r = outputs_of(v, parts[1], &at);
+                if (r < 0)
+                        return r;
+                first = 2;
+        } else {
+                return error_set(v->reterr, -EINVAL,
+                                 "'${%.*s}' is not a reference: write ${metadata.KEY} or "
+                                 "${resources.NAME.OUTPUT}, or $${...} for the text itself",
+                                 (int) size, text);
+        }
+
+        for (size_t i = first; parts[i]; i++) {
+                at = json_is_object(at) ? json_object_get(at, parts[i]) : NULL;
+                if (!at)
+                        return error_set(v->reterr, -ENOENT, "'${%.*s}': there is no '%s'",
+                                         (int) size, text, parts[i]);
+        }
+        *ret = at;
+        return 0;
+}
+
+static int value_append(StrBuf *b, const json_t *value) {
+        auto_cleanup(freep) char *text = NULL;
+
+        if (json_is_string(value)) {
+                strbuf_addn(b, json_string_value(value), json_string_length(value));
+                return 0;
+        }
+        text = json_dumps(value, JSON_COMPACT | JSON_SORT_KEYS | JSON_ENCODE_ANY);
+        if (!text)
+                return -ENOMEM;
+        strbuf_add(b, text);
+        return 0;
+}
+
+static int resolve_text(const Resolver *v, const json_t *string, json_t **ret) {
+        const char *at = json_string_value(string), *end = at + json_string_length(string), *close;
+        const json_t *value;
+        auto_strbuf b = { 0 };
+        int r;
+
+        while (at < end) {
+                const char *dollar = memchr(at, '$', (size_t) (end - at));
+
+                if (!dollar)
+                        break;
+                strbuf_addn(&b, at, (size_t) (dollar - at));
+                at = dollar + 1;
+                if (at < end && *at == '{' && (close = memchr(at, '}', (size_t) (end - at)))) {
+                        r = reference_find(v, at + 1, (size_t) (close - at - 1), &value);
+                        if (r < 0)
+                                return r;
+                        r = value_append(&b, value);
+                        if (r < 0)
+                                return r;
+                        at = close + 1;
+                        continue;
+                }
+                strbuf_addc(&b, '$');
+                if (at == end || *at != '$')
+                        continue;
+                at++;
+                if (at < end && *at == '{' && (close = memchr(at, '}', (size_t) (end - at)))) {
+                        strbuf_addn(&b, at, (size_t) (close - at + 1));
+                        at = close + 1;
+                }
+        }
+        strbuf_addn(&b, at, (size_t) (end - at));
+        if (b.broken)
+                return -ENOMEM;
+        *ret = json_stringn(b.text ? b.text : "", b.size);
+        if (!*ret)
+                return error_set(v->reterr, -EINVAL, "A text of '%s' is not valid UTF-8",
+                                 v->node->key);
+        return 0;
+}
+
+static int resolve_outputs(const Resolver *v, const json_t *value, json_t **ret) {
+        const json_t *outputs;
+
+        outputs = v->outputs(v->userdata, json_string_value(value));
+        if (!outputs)
+                return error_set(v->reterr, -ENOENT, "The resource '%s' has no outputs yet",
+                                 json_string_value(value));
+        *ret = json_deep_copy(outputs);
+        return *ret ? 0 : -ENOMEM;
+}
+
+static int resolve_array(const Resolver *v, const json_t *tree, json_t **ret) {
+        auto_cleanup(json_decrefp) json_t *copy = json_array();
+        const json_t *value;
+        size_t i;
+        int r;
+
+        json_array_foreach(tree, i, value) {
+                json_t *resolved;
+
+                r = resolve(v, value, &resolved);
+                if (r < 0)
+                        return r;
+                if (json_array_append_new(copy, resolved) < 0)
+                        return -ENOMEM;
+        }
+        *ret = TAKE(copy);
+        return *ret ? 0 : -ENOMEM;
+}
+
+static int resolve_object(const Resolver *v, const json_t *tree, json_t **ret) {
+        auto_cleanup(json_decrefp) json_t *copy = json_object();
+        const char *name;
+        json_t *value;
+        size_t size;
+        int r;
+
+        json_object_keylen_foreach((json_t *) tree, name, size, value) {
+                json_t *resolved;
+
+                r = resolve(v, value, &resolved);
+                if (r < 0)
+                        return r;
+                if (json_object_setn_new(copy, name, size, resolved) < 0)
+                        return -ENOMEM;
+        }
+        *ret = TAKE(copy);
+        return *ret ? 0 : -ENOMEM;
+}
+
+static int resolve(const Resolver *v, const json_t *tree, json_t **ret) {
+        const char *kind = json_is_object(tree) ? operator_of(tree) : NULL;
+        const json_t *operand = kind ? json_object_get(tree, kind) : NULL;
+        bool literal = kind && streq(kind, "$literal");
+
+        if (kind && (literal ? !json_is_object(operand) : !json_is_string(operand)))
+                return error_set(v->reterr, -EINVAL, "A param of '%s' has a bad '%s'", v->node->key,
+                                 kind);
+        if (literal)
+                return resolve_object(v, operand, ret);
+        if (kind && streq(kind, "$text"))
+                return resolve_text(v, operand, ret);
+        if (kind)
+                return resolve_outputs(v, operand, ret);
+        if (json_is_object(tree))
+                return resolve_object(v, tree, ret);
+        if (json_is_array(tree))
+                return resolve_array(v, tree, ret);
+        *ret = json_deep_copy(tree);
+        return *ret ? 0 : -ENOMEM;
+}
+
+int graph_resolve(const GraphNode *node, GraphOutputsFunc outputs, void *userdata, json_t **ret,
+                  Error *reterr) {
+        Resolver v = { .node = node, .outputs = outputs, .userdata = userdata, .reterr = reterr };
+        json_t *resolved;
+        int r;
+
+        r = resolve(&v, node->params, &resolved);
+        if (r < 0)
+                return r;
+        *ret = resolved;
+        return 0;
+}
