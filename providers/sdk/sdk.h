@@ -28,22 +28,24 @@ typedef enum SdkClass {
 typedef struct SdkCall {
         const json_t *request;
         const char *verb, *id;
-        int64_t deadline_ms;      /* time allowed for this call */
-        int64_t started_boot_ms;  /* when it began, on the boot clock */
-        const json_t *config;     /* object: from the admin and the daemon: state_dir, installation ... */
+        int64_t deadline_ms; /* time allowed for this call; 0: no limit (watch, followed logs) */
+        int64_t started_boot_ms; /* when it began, on the boot clock */
+        const json_t
+                *config; /* object: from the admin and the daemon: state_dir, installation ... */
         const json_t *environment; /* object, may be empty for list and describe */
         const char *installation, *state_dir;
         /* of "resource"; empty strings for describe, list, watch */
         const char *uid, *type, *class, *resource_id, *name, *marker;
-        int64_t slot;             /* small number, unique among living resources; 0: none */
-        const json_t *params;     /* object, resolved */
-        const json_t *state;      /* object as last returned, or null */
+        int64_t slot;          /* small number, unique among living resources; 0: none */
+        const json_t *params;  /* object, resolved */
+        const json_t *state;   /* object as last returned, or null */
+        const json_t *options; /* object, of logs and exec; empty for the others */
 
         /* to fill in; owned by the SDK afterwards */
         json_t *ret_state, *ret_outputs;
-        json_t *ret_secret;       /* array of output names, or NULL */
-        json_t *ret_extra;        /* object merged into "result": "complete", "present", "removed" ... */
-        SdkClass failure;         /* class of a returned error; SDK_OK: derived from the errno */
+        json_t *ret_secret; /* array of output names, or NULL */
+        json_t *ret_extra;  /* object merged into "result": "complete", "present", "removed" ... */
+        SdkClass failure;   /* class of a returned error; SDK_OK: derived from the errno */
         int64_t retry_after_ms;
 } SdkCall;
 
@@ -56,13 +58,18 @@ typedef struct SdkType {
         const char *type;
         SdkVerb provision, inspect, deprovision;
         SdkVerb sleep, wake, snapshot, restore, usage, logs, exec; /* NULL: not offered */
-        const char *params_schema; /* JSON Schema as text, NULL: any object */
-        const char *outputs;       /* names, separated by spaces */
-        const char *scope;         /* "generation" or "environment" */
+        const char *
+                params_schema; /* JSON Schema as text, NULL: any object. The SDK holds the params of
+                                    * provision against the keywords that schema.h names */
+        const char *outputs;   /* names, separated by spaces */
+        const char *scope;     /* "generation" or "environment" */
+        const char *cost;      /* what holding one costs, for people: "disk"; NULL: nothing */
+        bool computed;         /* answers only, nothing in the world: never in list */
 } SdkType;
 
 typedef struct SdkProvider {
         const char *name;
+        const char *summary;  /* one sentence for --help, may be NULL */
         const SdkType *types; /* ends with a zero type */
         SdkVerb list, watch;  /* for all types; watch may be NULL */
 } SdkProvider;

@@ -1,0 +1,26 @@
+/* Marks and locks for providers that keep things as files. A mark is a symbolic link FOLDER/NAME whose
+ * target text is the resource's marker: made in one step, never half-written, found again without
+ * memory. It is made before the thing and removed after it, so a thing without its mark is not ours. */
+#pragma once
+
+#include "orchestrator/base/error.h"
+
+/* Makes FOLDER/NAME -> text. 0, 1 when it is there already with this text, or -EEXIST when with another
+ * (or when it is no link). */
+int mark_make(const char *folder, const char *name, const char *text, Error *reterr);
+/* The text, owned; -ENOENT when there is none, -EEXIST when something else has its name. */
+int mark_read(const char *folder, const char *name, char **ret, Error *reterr);
+/* Absent is success. */
+int mark_remove(const char *folder, const char *name, Error *reterr);
+
+/* Calls on_mark for each NAME of FOLDER that ends with suffix (given without it). A folder that is
+ * not there has none. */
+typedef int (*MarkFunc)(void *userdata, const char *stem, const char *text, Error *reterr);
+int mark_each(const char *folder, const char *suffix, MarkFunc on_mark, void *userdata,
+              Error *reterr);
+
+/* Takes an exclusive lock on path (made when absent): 0 and a descriptor to close. It waits; the
+ * call's deadline ends a wait that is too long. lock_remove() unlinks the file while the lock is held;
+ * those who wait for it notice and start over with the new file. */
+int lock_take(const char *path, int *ret_fd, Error *reterr);
+void lock_remove(const char *path);
