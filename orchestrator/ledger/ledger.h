@@ -29,6 +29,12 @@ int ledger_open(const LedgerOptions *options, Ledger **ret, Error *reterr);
 Ledger *ledger_close(Ledger *l);
 int ledger_commit(Ledger *l, Error *reterr); /* 0 also when nothing was written */
 void ledger_rollback(Ledger *l);
+/* True when the turn has written something. */
+bool ledger_is_open(const Ledger *l);
+/* A part of the turn that can be undone on its own; parts do not nest. */
+int ledger_savepoint(Ledger *l, Error *reterr);
+int ledger_savepoint_keep(Ledger *l, Error *reterr);
+int ledger_savepoint_undo(Ledger *l, Error *reterr);
 /* This installation's id: part of every marker. */
 const char *ledger_installation(const Ledger *l);
 
@@ -70,13 +76,13 @@ typedef enum ResState {
         RES_PLANNED,      /* the row exists, nothing was tried */
         RES_PROVISIONING, /* an intent to provision is open or will be tried again */
         RES_READY,
-        RES_FALLING,      /* an intent to sleep is open */
+        RES_FALLING, /* an intent to sleep is open */
         RES_ASLEEP,
         RES_WAKING,
-        RES_FAILED,       /* will not be tried again for this generation */
-        RES_REMOVING,     /* an intent to deprovision is open or will be tried again */
-        RES_STUCK,        /* removal failed for good: listed, retried daily */
-        RES_REMOVED,      /* was confirmed absent */
+        RES_FAILED,   /* will not be tried again for this generation */
+        RES_REMOVING, /* an intent to deprovision is open or will be tried again */
+        RES_STUCK,    /* removal failed for good: listed, retried daily */
+        RES_REMOVED,  /* was confirmed absent */
         _RES_STATE_MAX,
         _RES_STATE_INVALID = -EINVAL,
 } ResState;
@@ -97,7 +103,7 @@ bool res_state_may_become(ResState from, ResState to);
 /* ---- rows ---- */
 
 typedef struct Project {
-        char *id, *name; /* name: label of [a-z0-9-], unique among living projects */
+        char *id, *name;  /* name: label of [a-z0-9-], unique among living projects */
         char *repository; /* path or URL of the Git repository */
         char *base_branch;
         char *team, *owner;
@@ -108,15 +114,15 @@ typedef struct Project {
 
 typedef struct Environment {
         char *id, *project_id, *project; /* project: its name, joined in */
-        char *branch, *commit; /* commit: the newest wanted one */
-        char *label;  /* "feature-login--shop", unique among living environments */
+        char *branch, *commit;           /* commit: the newest wanted one */
+        char *label; /* "feature-login--shop", unique among those neither deleting nor gone */
         char *owner, *team, *trust;
         char *trace;  /* correlation id of the newest trigger */
         int64_t slot; /* small, unique among living environments, from 1 */
         EnvState state;
         EnvLevel level;
         int64_t wanted_generation, live_generation; /* numbers; live 0: none */
-        char *cause;  /* why failed or stuck, one sentence for its owner; NULL */
+        char *cause;              /* why failed or stuck, one sentence for its owner; NULL */
         char *gone_by, *gone_why; /* who and why, when deleting or gone */
         int64_t created_ms, used_ms, asleep_ms, closed_ms, deleted_ms;
         int64_t pinned_until_ms; /* INT64_MAX: until unpinned */
@@ -124,7 +130,7 @@ typedef struct Environment {
         int64_t extended_until_ms;
         int64_t due_ms; /* next time the reaper must look; INT64_MAX: never by time */
         bool wake_wanted, sleep_wanted;
-        char *lease; /* JSON object: wishes of the live graph, clock name -> ms */
+        char *lease;       /* JSON object: wishes of the live graph, clock name -> ms */
         int64_t policy_ms; /* when the clock lengths now in force began to hold */
 } Environment;
 
@@ -142,18 +148,19 @@ typedef struct Resource {
         char *uid, *environment_id;
         int64_t generation; /* 0: belongs to the environment across generations */
         char *key, *type, *class, *id, *name, *workload; /* workload may be NULL */
-        char *marker;   /* "INSTALLATION/ENVIRONMENT/UID" */
+        char *marker;                                    /* "INSTALLATION/ENVIRONMENT/UID" */
         char *provider;
-        int64_t slot;   /* small, unique among living resources, from 1 */
+        int64_t slot; /* small, unique among living resources, from 1 */
         ResState state;
-        char *node;     /* JSON of its GraphNode (params are templates: no secrets) */
-        char *live;     /* JSON: the provider's "state" as last returned, NULL */
-        char *outputs;  /* JSON object without the secret ones, NULL before the first */
-        char **secret;  /* names of the secret outputs */
-        bool inspect;   /* an outcome is unknown: inspect before anything else */
-        bool touched;   /* a provider was ever asked to make it */
+        char *node;    /* JSON of its GraphNode (params are templates: no secrets) */
+        char *live;    /* JSON: the provider's "state" as last returned, NULL */
+        char *outputs; /* JSON object without the secret ones, NULL before the first */
+        char **secret; /* names of the secret outputs */
+        bool inspect;  /* an outcome is unknown: inspect before anything else */
+        bool touched;  /* a provider was ever asked to make it */
+        bool emptied;  /* a removal succeeded; that it is absent is still to be confirmed, or was */
         int64_t tries, retry_ms; /* attempts so far; not before this time */
-        char *cause;    /* last failure, one sentence */
+        char *cause;             /* last failure, one sentence */
         char *cause_class;
         int64_t created_ms, ready_ms, removed_ms;
 } Resource;
@@ -163,7 +170,7 @@ typedef struct Intent {
         char *resource_uid, *environment_id;
         char *verb, *provider;
         int64_t attempt, created_ms, deadline_ms; /* deadline: length of the call */
-        char *outcome; /* class name, NULL while open */
+        char *outcome;                            /* class name, NULL while open */
         char *message;
         int64_t ended_ms;
 } Intent;
@@ -171,18 +178,18 @@ typedef struct Intent {
 typedef struct Event {
         int64_t number, time_ms;
         char *environment_id, *project_id; /* may be NULL */
-        char *kind;  /* "environment.ready", "resource.failed" ... */
+        char *kind;                        /* "environment.ready", "resource.failed" ... */
         char *actor, *trace, *text;
-        char *data;  /* JSON object, never a secret; may be NULL */
+        char *data; /* JSON object, never a secret; may be NULL */
 } Event;
 
 /* What a host answers now. One row per living label, and for gone ones while they are remembered. */
 typedef struct Route {
         char *host; /* "feature-login--shop.preview.localhost" */
         char *environment_id;
-        char *answer; /* "direct", "asleep", "waking", "building", "failed", "gone" */
+        char *answer;    /* "direct", "asleep", "waking", "building", "failed", "gone" */
         char *endpoints; /* JSON array, longest path first: {"path","address","port"}; "[]" */
-        char *facts;     /* JSON object for the page: project, branch, commit, cause, who, when, url */
+        char *facts; /* JSON object for the page: project, branch, commit, cause, who, when, url */
         int64_t changed_ms;
 } Route;
 
@@ -207,10 +214,10 @@ void outbox_item_done(OutboxItem *o);
 int ledger_project_get(Ledger *l, const char *name_or_id, Project *ret, Error *reterr);
 int ledger_project_each(Ledger *l, int (*func)(void *userdata, const Project *p), void *userdata,
                         Error *reterr);
-/* By id, label, or "project/branch"; a living one before a gone one. */
+/* By id, label, or "project/branch"; a living one before one being deleted, that before a gone one. */
 int ledger_environment_get(Ledger *l, const char *which, Environment *ret, Error *reterr);
 int ledger_environment_by_branch(Ledger *l, const char *project_id, const char *branch,
-                                 Environment *ret, Error *reterr); /* living ones only */
+                                 Environment *ret, Error *reterr); /* neither deleting nor gone */
 /* project_id NULL: all; gone: also those. Oldest first. */
 int ledger_environment_each(Ledger *l, const char *project_id, bool gone,
                             int (*func)(void *userdata, const Environment *e), void *userdata,
@@ -225,11 +232,20 @@ int ledger_generation_get(Ledger *l, const char *environment_id, int64_t number,
 int ledger_generation_each(Ledger *l, const char *environment_id,
                            int (*func)(void *userdata, const Generation *g), void *userdata,
                            Error *reterr);
+/* The same without removed and failed ones. */
+int ledger_generation_each_open(Ledger *l, const char *environment_id,
+                                int (*func)(void *userdata, const Generation *g), void *userdata,
+                                Error *reterr);
 int ledger_resource_get(Ledger *l, const char *uid, Resource *ret, Error *reterr);
 /* environment_id NULL: all living ones; removed: also removed ones. */
 int ledger_resource_each(Ledger *l, const char *environment_id, bool removed,
                          int (*func)(void *userdata, const Resource *r), void *userdata,
                          Error *reterr);
+/* Living ones whose retry_ms has come; the smallest retry_ms after now_ms, INT64_MAX for none. */
+int ledger_resource_each_retry(Ledger *l, int64_t now_ms,
+                               int (*func)(void *userdata, const Resource *r), void *userdata,
+                               Error *reterr);
+int ledger_resource_next_retry(Ledger *l, int64_t now_ms, int64_t *ret, Error *reterr);
 /* The outputs with the secret ones opened, as JSON text; for provider calls only, never stored. */
 int ledger_resource_outputs(Ledger *l, const Resource *r, char **ret, Error *reterr);
 int ledger_intent_each_open(Ledger *l, int (*func)(void *userdata, const Intent *i), void *userdata,
@@ -264,14 +280,18 @@ int ledger_resource_set_outputs(Ledger *l, Resource *r, const char *outputs_json
 int ledger_intent_insert(Ledger *l, const Intent *i, Error *reterr);
 int ledger_intent_end(Ledger *l, const char *id, const char *outcome, const char *message,
                       int64_t now_ms, Error *reterr);
-int ledger_event_add(Ledger *l, const Event *e, Error *reterr); /* number is chosen, chain is linked */
+int ledger_event_add(Ledger *l, const Event *e,
+                     Error *reterr); /* number is chosen, chain is linked */
 int ledger_route_put(Ledger *l, const Route *r, Error *reterr);
 int ledger_route_remove(Ledger *l, const char *host, Error *reterr);
-int ledger_value_set(Ledger *l, const char *name, const char *value, Error *reterr);
+int ledger_value_set(Ledger *l, const char *name, const char *value,
+                     Error *reterr); /* NULL: drops */
 int ledger_outbox_add(Ledger *l, const OutboxItem *o, Error *reterr);
 int ledger_outbox_each_due(Ledger *l, int64_t now_ms,
                            int (*func)(void *userdata, const OutboxItem *o), void *userdata,
                            Error *reterr);
+int ledger_outbox_next(Ledger *l, int64_t *ret,
+                       Error *reterr); /* smallest not_before_ms, INT64_MAX */
 int ledger_outbox_update(Ledger *l, const OutboxItem *o, Error *reterr);
 
 /* Checks the event chain from its beginning; *ret_first_bad is 0 when it holds. */

@@ -1,0 +1,235 @@
+/* "Living" here is what still owns its name: neither being deleted nor gone. Slots are owned longer,
+ * until nothing is left in the world. */
+#include "orchestrator/ledger/private.h"
+
+#define COLUMNS                                                                                     \
+        "id, project_id, branch, \"commit\", label, owner, team, trust, trace, slot, state, level," \
+        " wanted_generation, live_generation, cause, gone_by, gone_why, created_ms, used_ms,"       \
+        " asleep_ms, closed_ms, deleted_ms, pinned_until_ms, pinned_by, pin_reason,"                \
+        " extended_until_ms, due_ms, wake_wanted, sleep_wanted, lease, policy_ms"
+#define MARKS "?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?"
+/* The project's name comes last: it is read, never written. */
+#define SELECT                                                                         \
+        "SELECT " COLUMNS ", (SELECT name FROM project WHERE project.id = project_id)" \
+        " FROM environment "
+
+static const Column columns[] = {
+        TEXT(Environment, id),
+        TEXT(Environment, project_id),
+        TEXT(Environment, branch),
+        TEXT(Environment, commit),
+        TEXT(Environment, label),
+        TEXT(Environment, owner),
+        TEXT(Environment, team),
+        TEXT(Environment, trust),
+        TEXT(Environment, trace),
+        INT(Environment, slot),
+        STATE(Environment, state, machine_environment),
+        STATE(Environment, level, machine_level),
+        INT(Environment, wanted_generation),
+        INT(Environment, live_generation),
+        TEXT(Environment, cause),
+        TEXT(Environment, gone_by),
+        TEXT(Environment, gone_why),
+        INT(Environment, created_ms),
+        INT(Environment, used_ms),
+        INT(Environment, asleep_ms),
+        INT(Environment, closed_ms),
+        INT(Environment, deleted_ms),
+        INT(Environment, pinned_until_ms),
+        TEXT(Environment, pinned_by),
+        TEXT(Environment, pin_reason),
+        INT(Environment, extended_until_ms),
+        INT(Environment, due_ms),
+        BOOL(Environment, wake_wanted),
+        BOOL(Environment, sleep_wanted),
+        TEXT(Environment, lease),
+        INT(Environment, policy_ms),
+        TEXT(Environment, project),
+};
+#define N_STORED (N_ELEMENTS(columns) - 1)
+
+DEFINE_ROW(Environment, environment, columns)
+
+static int environment_found(DbQuery *q, const char *which, Environment *ret, Error *reterr) {
+        int r = environment_first(q, ret, reterr);
+
+        if (r == 0)
+                return error_set(reterr, -ENOENT, "No environment '%s'", which);
+        return r < 0 ? r : 0;
+}
+
+int ledger_environment_get(Ledger *l, const char *which, Environment *ret, Error *reterr) {
+        /* The newest of the most alive ones. */
+#define BEST                                                                         \
+        " ORDER BY CASE state WHEN 'gone' THEN 2 WHEN 'deleting' THEN 1 ELSE 0 END," \
+        " environment.rowid DESC LIMIT 1"
+        static const char by_name[] = SELECT "WHERE id = ?1 OR label = ?1" BEST;
+        static const char by_branch[] = SELECT
+                "WHERE project_id IN (SELECT id FROM project WHERE name = ?1) AND branch = ?2" BEST;
+        auto_cleanup(freep) char *project = NULL;
+        const char *slash = strchr(which, '/');
+        DbQuery *q;
+        int r;
+
+        r = db_query(l->db, slash ? by_branch : by_name, &q, reterr);
+        if (r < 0)
+                return r;
+        if (slash) {
+                project = strndup(which, (size_t) (slash - which));
+                if (!project) {
+                        db_query_done(q);
+                        return -ENOMEM;
+                }
+                db_bind_text(q, 1, project);
+                db_bind_text(q, 2, slash + 1);
+        } else
+                db_bind_text(q, 1, which);
+        return environment_found(q, which, ret, reterr);
+}
+
+int ledger_environment_by_branch(Ledger *l, const char *project_id, const char *branch,
+                                 Environment *ret, Error *reterr) {
+        DbQuery *q;
+        int r;
+
+        r = db_query(l->db,
+                     SELECT "WHERE project_id = ?1 AND branch = ?2"
+                            " AND state NOT IN ('deleting', 'gone')",
+                     &q, reterr);
+        if (r < 0)
+                return r;
+        db_bind_text(q, 1, project_id);
+        db_bind_text(q, 2, branch);
+        return environment_found(q, branch, ret, reterr);
+}
+
+int ledger_environment_each(Ledger *l, const char *project_id, bool gone,
+                            int (*func)(void *userdata, const Environment *e), void *userdata,
+                            Error *reterr) {
+        DbQuery *q;
+        int r;
+
+        r = db_query(l->db,
+                     SELECT "WHERE (?1 IS NULL OR project_id = ?1) AND (?2 OR state != 'gone')"
+                            " ORDER BY environment.rowid",
+                     &q, reterr);
+        if (r < 0)
+                return r;
+        db_bind_text(q, 1, project_id);
+        db_bind_int(q, 2, gone);
+        return environment_walk(q, func, userdata, reterr);
+}
+
+int ledger_environment_next_due(Ledger *l, int64_t *ret, Error *reterr) {
+        auto_cleanup(db_query_donep) DbQuery *q = NULL;
+        int r;
+
+        r = db_query(l->db,
+                     "SELECT min(due_ms) FROM environment WHERE state NOT IN ('deleting', 'gone')",
+                     &q, reterr);
+        if (r < 0)
+                return r;
+        r = db_step(q, reterr);
+        if (r < 0)
+                return r;
+        *ret = r > 0 && !db_is_null(q, 0) ? db_int(q, 0) : INT64_MAX;
+        return 0;
+}
+
+int ledger_environment_each_due(Ledger *l, int64_t now_ms,
+                                int (*func)(void *userdata, const Environment *e), void *userdata,
+                                Error *reterr) {
+        DbQuery *q;
+        int r;
+
+        r = db_query(l->db,
+                     SELECT "WHERE due_ms <= ?1 AND state NOT IN ('deleting', 'gone')"
+                            " ORDER BY due_ms",
+                     &q, reterr);
+        if (r < 0)
+                return r;
+        db_bind_int(q, 1, now_ms);
+        return environment_walk(q, func, userdata, reterr);
+}
+
+static int choose_slot(Ledger *l, int64_t *ret, Error *reterr) {
+        auto_cleanup(db_query_donep) DbQuery *q = NULL;
+        int r;
+
+        r = db_query(l->db,
+                     "SELECT min(s) FROM (SELECT 1 AS s UNION ALL SELECT slot + 1 FROM environment"
+                     " WHERE state != 'gone') WHERE s NOT IN"
+                     " (SELECT slot FROM environment WHERE state != 'gone')",
+                     &q, reterr);
+        if (r < 0)
+                return r;
+        r = db_step(q, reterr);
+        if (r < 0)
+                return r;
+        *ret = db_int(q, 0);
+        return 0;
+}
+
+int ledger_environment_insert(Ledger *l, Environment *e, Error *reterr) {
+        auto_cleanup(db_query_donep) DbQuery *q = NULL;
+        int r;
+
+        r = choose_slot(l, &e->slot, reterr);
+        if (r < 0)
+                return r;
+        r = ledger_write(l, "INSERT INTO environment (" COLUMNS ") VALUES (" MARKS ")", &q, reterr);
+        if (r < 0)
+                return r;
+        r = row_bind(q, columns, N_STORED, e);
+        return r < 0 ? r : ledger_run(l, q, reterr);
+}
+
+/* The one statement that changes an environment. */
+static int environment_door(Ledger *l, Environment *e, EnvState state, EnvLevel level,
+                            Error *reterr) {
+        auto_cleanup(db_query_donep) DbQuery *q = NULL;
+        EnvState from = e->state;
+        EnvLevel from_level = e->level;
+        int r;
+
+        r = ledger_check_move(&machine_environment, e->id, (int) from, (int) state, reterr);
+        if (r == 0)
+                r = ledger_check_move(&machine_level, e->id, (int) from_level, (int) level, reterr);
+        if (r < 0)
+                return r;
+        r = ledger_write(l,
+                         "UPDATE environment SET (" COLUMNS ") = (" MARKS ")"
+                         " WHERE id = ?1 AND state = ? AND level = ?",
+                         &q, reterr);
+        if (r < 0)
+                return r;
+        e->state = state;
+        e->level = level;
+        r = row_bind(q, columns, N_STORED, e);
+        db_bind_text(q, N_STORED + 1, env_state_to_string(from));
+        db_bind_text(q, N_STORED + 2, env_level_to_string(from_level));
+        if (r == 0)
+                r = ledger_run(l, q, reterr);
+        if (r == 0)
+                r = ledger_check_moved(l, &machine_environment, e->id, (int) from, reterr);
+        if (r < 0) {
+                e->state = from;
+                e->level = from_level;
+        }
+        return r;
+}
+
+int ledger_environment_update(Ledger *l, const Environment *e, Error *reterr) {
+        Environment copy = *e; /* borrowed strings; the states do not change */
+
+        return environment_door(l, &copy, e->state, e->level, reterr);
+}
+
+int ledger_environment_move(Ledger *l, Environment *e, EnvState to, Error *reterr) {
+        return environment_door(l, e, to, e->level, reterr);
+}
+
+int ledger_environment_move_level(Ledger *l, Environment *e, EnvLevel to, Error *reterr) {
+        return environment_door(l, e, e->state, to, reterr);
+}

@@ -1,0 +1,260 @@
+/* Opening, the turn's transaction, and small values.
+ *
+ * A failed write may have made SQLite roll back everything (SQLITE_FULL, SQLITE_IOERR): what follows in
+ * the same turn would then begin a new transaction and commit half a turn. So the first such failure
+ * marks the turn as broken, every later write is refused, and the commit reports it. */
+#include <stdio.h>
+
+#include "orchestrator/base/fault.h"
+#include "orchestrator/base/log.h"
+#include "orchestrator/ledger/private.h"
+
+static int set_up(Ledger *l, const LedgerOptions *o, Error *reterr) {
+        /* A small page cache: the ledger of a machine fits, and the daemon stays small. */
+        static const char common[] = "PRAGMA foreign_keys = ON;"
+                                     "PRAGMA cache_size = -1024; PRAGMA temp_store = MEMORY;";
+        int r;
+
+        r = db_exec(l->db, common, reterr);
+        if (r == 0)
+                r = db_exec(l->db, "PRAGMA journal_mode = WAL", reterr);
+        if (r == 0)
+                r = db_exec(l->db,
+                            o->fast ? "PRAGMA synchronous = OFF" : "PRAGMA synchronous = FULL",
+                            reterr);
+        return r;
+}
+
+static int check_whole(Ledger *l, Error *reterr) {
+        auto_cleanup(db_query_donep) DbQuery *q = NULL;
+        int r;
+
+        r = db_query(l->db, "PRAGMA quick_check(1)", &q, reterr);
+        if (r < 0)
+                return r;
+        r = db_step(q, reterr);
+        if (r < 0)
+                return r;
+        if (r > 0 && !streq(db_text(q, 0), "ok"))
+                return error_set(reterr, -EIO, "The ledger is damaged: %s", db_text(q, 0));
+        return 0;
+}
+
+static int load_installation(Ledger *l, const LedgerOptions *o, Error *reterr) {
+        auto_cleanup(freep) char *id = NULL;
+        int r;
+
+        r = ledger_value_get(l, "installation", &id, NULL);
+        if (r == -ENOENT) {
+                id_make(o->random, 'i', l->installation);
+                r = ledger_value_set(l, "installation", l->installation, reterr);
+                return r < 0 ? r : ledger_commit(l, reterr);
+        }
+        if (r < 0)
+                return r;
+        if (strlen(id) != ID_SIZE - 1)
+                return error_set(reterr, -EBADMSG, "The ledger's installation id is damaged");
+        memcpy(l->installation, id, ID_SIZE);
+        return 0;
+}
+
+int ledger_open(const LedgerOptions *o, Ledger **ret, Error *reterr) {
+        auto_cleanup(ledger_closep) Ledger *l = calloc(1, sizeof(Ledger));
+        int r;
+
+        if (!l)
+                return -ENOMEM;
+        l->path = strdup(o->path);
+        if (!l->path)
+                return -ENOMEM;
+        r = db_open(o->path, o->vfs, &l->db, reterr);
+        if (r == 0)
+                r = set_up(l, o, reterr);
+        if (r == 0)
+                r = schema_migrate(l->db, reterr);
+        if (r == 0 && !o->fast)
+                r = check_whole(l, reterr);
+        if (r == 0)
+                r = seal_key_load(o->key_path, l->key, reterr);
+        if (r == 0)
+                r = load_installation(l, o, reterr);
+        if (r < 0)
+                return error_prefix(reterr, r, "Cannot open the ledger '%s'", o->path);
+        *ret = TAKE(l);
+        return 0;
+}
+
+Ledger *ledger_close(Ledger *l) {
+        if (!l)
+                return NULL;
+        if (l->db)
+                ledger_rollback(l);
+        db_free(l->db);
+        wipe(l->key, sizeof(l->key));
+        free(l->path);
+        free(l);
+        return NULL;
+}
+
+const char *ledger_installation(const Ledger *l) {
+        return l->installation;
+}
+
+/* ---- the turn ---- */
+
+static int turn_break(Ledger *l, int r) {
+        if (r != -EEXIST && r != -EINVAL && l->broken == 0)
+                l->broken = r;
+        return r;
+}
+
+int ledger_write(Ledger *l, const char *sql, DbQuery **ret, Error *reterr) {
+        int r;
+
+        if (l->broken < 0)
+                return error_set(reterr, l->broken, "An earlier write of this turn failed");
+        if (fault_hit("ledger"))
+                return turn_break(l, error_set(reterr, -ENOSPC, "No space left for the ledger"));
+        if (!l->open) {
+                r = db_exec(l->db, "BEGIN IMMEDIATE", reterr);
+                if (r < 0)
+                        return turn_break(l, r);
+                l->open = true;
+        }
+        r = db_query(l->db, sql, ret, reterr);
+        return r < 0 ? turn_break(l, r) : 0;
+}
+
+int ledger_run(Ledger *l, DbQuery *q, Error *reterr) {
+        int r = db_run(q, reterr);
+
+        if (r < 0)
+                turn_break(l, r);
+        if (l->open && !db_in_transaction(l->db) && l->broken == 0)
+                l->broken = -EIO; /* SQLite gave the turn up */
+        return r;
+}
+
+int ledger_commit(Ledger *l, Error *reterr) {
+        int r = l->broken;
+
+        if (r < 0) {
+                ledger_rollback(l);
+                return error_set(reterr, r, "The ledger cannot be written: %s", strerror(-r));
+        }
+        if (!l->open)
+                return 0;
+        if (fault_hit("ledger.commit")) {
+                ledger_rollback(l);
+                return error_set(reterr, -EIO, "The ledger cannot be written: a simulated fault");
+        }
+        crash_point("ledger.commit.before");
+        r = db_exec(l->db, "COMMIT", reterr);
+        if (r < 0) {
+                ledger_rollback(l);
+                return error_prefix(reterr, r, "The ledger cannot be written");
+        }
+        crash_point("ledger.commit.after");
+        l->open = false;
+        return 0;
+}
+
+void ledger_rollback(Ledger *l) {
+        auto_error e = { 0 };
+
+        if (db_in_transaction(l->db) && db_exec(l->db, "ROLLBACK", &e) < 0)
+                log_debug("rollback: %s", error_text(&e, -EIO));
+        l->open = false;
+        l->broken = 0;
+}
+
+bool ledger_is_open(const Ledger *l) {
+        return l->open;
+}
+
+int ledger_savepoint(Ledger *l, Error *reterr) {
+        auto_cleanup(db_query_donep) DbQuery *q = NULL;
+        int r;
+
+        r = ledger_write(l, "SAVEPOINT part", &q, reterr);
+        return r < 0 ? r : ledger_run(l, q, reterr);
+}
+
+static int savepoint_end(Ledger *l, const char *sql, Error *reterr) {
+        auto_cleanup(db_query_donep) DbQuery *q = NULL;
+        int r;
+
+        if (l->broken < 0)
+                return l->broken;
+        r = db_query(l->db, sql, &q, reterr);
+        return r < 0 ? turn_break(l, r) : ledger_run(l, q, reterr);
+}
+
+int ledger_savepoint_keep(Ledger *l, Error *reterr) {
+        return savepoint_end(l, "RELEASE part", reterr);
+}
+
+int ledger_savepoint_undo(Ledger *l, Error *reterr) {
+        int r = savepoint_end(l, "ROLLBACK TO part", reterr);
+
+        return r < 0 ? r : savepoint_end(l, "RELEASE part", reterr);
+}
+
+/* ---- doors ---- */
+
+int ledger_check_move(const StateMachine *m, const char *id, int from, int to, Error *reterr) {
+        if (from == to || state_may_become(m, from, to))
+                return 0;
+        return error_set(reterr, -EPERM, "%s %s is %s and cannot become %s", m->noun, id,
+                         state_name(m, from), state_name(m, to));
+}
+
+int ledger_check_moved(Ledger *l, const StateMachine *m, const char *id, int from, Error *reterr) {
+        if (db_changes(l->db) == 1)
+                return 0;
+        return error_set(reterr, -ESTALE, "%s %s is no longer %s", m->noun, id,
+                         state_name(m, from));
+}
+
+/* ---- values ---- */
+
+int ledger_value_get(Ledger *l, const char *name, char **ret, Error *reterr) {
+        auto_cleanup(db_query_donep) DbQuery *q = NULL;
+        char *copy;
+        int r;
+
+        r = db_query(l->db, "SELECT value FROM value WHERE name = ?1", &q, reterr);
+        if (r < 0)
+                return r;
+        db_bind_text(q, 1, name);
+        r = db_step(q, reterr);
+        if (r < 0)
+                return r;
+        if (r == 0)
+                return error_set(reterr, -ENOENT, "No value '%s' in the ledger", name);
+        copy = strdup(db_text(q, 0));
+        if (!copy)
+                return -ENOMEM;
+        *ret = copy;
+        return 0;
+}
+
+int ledger_value_set(Ledger *l, const char *name, const char *value, Error *reterr) {
+        static const char put[] = "INSERT INTO value (name, value) VALUES (?1, ?2)"
+                                  " ON CONFLICT (name) DO UPDATE SET value = excluded.value";
+        static const char drop[] = "DELETE FROM value WHERE name = ?1";
+        auto_cleanup(db_query_donep) DbQuery *q = NULL;
+        int r;
+
+        r = ledger_write(l, value ? put : drop, &q, reterr);
+        if (r < 0)
+                return r;
+        db_bind_text(q, 1, name);
+        if (value)
+                db_bind_text(q, 2, value);
+        return ledger_run(l, q, reterr);
+}
+
+int ledger_backup(Ledger *l, const char *path, Error *reterr) {
+        return db_backup(l->db, path, reterr);
+}

@@ -1,0 +1,106 @@
+/* Inside of the ledger: the connection, how a write begins and fails, and rows as tables of columns. */
+#pragma once
+
+#include <string.h>
+
+#include "orchestrator/base/str.h"
+#include "orchestrator/glue/crypto.h"
+#include "orchestrator/glue/db.h"
+#include "orchestrator/ledger/ledger.h"
+#include "orchestrator/ledger/states.h"
+
+struct Ledger {
+        Db *db;
+        char *path;
+        uint8_t key[SEAL_KEY_BYTES];
+        char installation[ID_SIZE];
+        bool open;  /* the turn's transaction has begun */
+        int broken; /* a write of this turn failed in a way that may have lost others */
+};
+
+/* Every write starts here: begins the turn's transaction, refuses after a failure of the same turn. */
+int ledger_write(Ledger *l, const char *sql, DbQuery **ret, Error *reterr);
+/* Runs it; remembers a failure that makes the whole turn worthless (disk full, I/O, memory). */
+int ledger_run(Ledger *l, DbQuery *q, Error *reterr);
+
+/* ---- rows ---- */
+
+typedef enum ColumnKind {
+        COLUMN_TEXT, /* char *, owned */
+        COLUMN_INT,  /* int64_t */
+        COLUMN_BOOL,
+        COLUMN_STATE, /* an enum of a state machine, stored by name */
+        COLUMN_LIST,  /* char **, stored as a JSON array */
+} ColumnKind;
+
+typedef struct Column {
+        ColumnKind kind;
+        size_t offset;
+        const StateMachine *machine; /* of COLUMN_STATE */
+} Column;
+
+#define TEXT(type, field) \
+        { COLUMN_TEXT, offsetof(type, field), NULL }
+#define INT(type, field) \
+        { COLUMN_INT, offsetof(type, field), NULL }
+#define BOOL(type, field) \
+        { COLUMN_BOOL, offsetof(type, field), NULL }
+#define LIST(type, field) \
+        { COLUMN_LIST, offsetof(type, field), NULL }
+#define STATE(type, field, m) \
+        { COLUMN_STATE, offsetof(type, field), &(m) }
+
+/* Reads the row that q stands on: column i into columns[i]. On failure row is released and zero. */
+int row_load(DbQuery *q, const Column *columns, size_t n, void *row, size_t size, Error *reterr);
+/* Binds columns[i] to position i + 1. */
+int row_bind(DbQuery *q, const Column *columns, size_t n, const void *row);
+void row_done(const Column *columns, size_t n, void *row, size_t size);
+
+/* For one kind of row: noun_load(), noun_done(), and walkers over a bound query, which they release. */
+#define DEFINE_ROW(type, noun, columns)                                                           \
+        void noun##_done(type *row) {                                                             \
+                row_done(columns, N_ELEMENTS(columns), row, sizeof(type));                        \
+        }                                                                                         \
+                                                                                                  \
+        __attribute__((unused)) static int noun##_walk(DbQuery *bound,                            \
+                                                       int (*func)(void *, const type *),         \
+                                                       void *userdata, Error *reterr) {           \
+                auto_cleanup(db_query_donep) DbQuery *q = bound;                                  \
+                int r;                                                                            \
+                                                                                                  \
+                while ((r = db_step(q, reterr)) > 0) {                                            \
+                        auto_cleanup(noun##_done) type row = { 0 };                               \
+                                                                                                  \
+                        r = row_load(q, columns, N_ELEMENTS(columns), &row, sizeof(row), reterr); \
+                        if (r < 0)                                                                \
+                                return r;                                                         \
+                        r = func(userdata, &row);                                                 \
+                        if (r != 0)                                                               \
+                                return r;                                                         \
+                }                                                                                 \
+                return r;                                                                         \
+        }                                                                                         \
+                                                                                                  \
+        /* 1 when there was a row. */                                                             \
+        __attribute__((unused)) static int noun##_first(DbQuery *bound, type *ret,                \
+                                                        Error *reterr) {                          \
+                auto_cleanup(db_query_donep) DbQuery *q = bound;                                  \
+                type row = { 0 };                                                                 \
+                int r;                                                                            \
+                                                                                                  \
+                r = db_step(q, reterr);                                                           \
+                if (r <= 0)                                                                       \
+                        return r;                                                                 \
+                r = row_load(q, columns, N_ELEMENTS(columns), &row, sizeof(row), reterr);         \
+                if (r < 0)                                                                        \
+                        return r;                                                                 \
+                *ret = row;                                                                       \
+                return 1;                                                                         \
+        }
+
+/* The end of every door: says why a compare-and-set changed nothing. */
+int ledger_check_moved(Ledger *l, const StateMachine *m, const char *id, int from, Error *reterr);
+int ledger_check_move(const StateMachine *m, const char *id, int from, int to, Error *reterr);
+
+/* schema.c */
+int schema_migrate(Db *db, Error *reterr);
