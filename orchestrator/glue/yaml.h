@@ -39,6 +39,7 @@ typedef struct YamlNode YamlNode;
 typedef struct YamlEntry {
         const char *key;
         YamlPlace place; /* of the key */
+        bool odd;        /* the key is not text: 8080, true, null */
         YamlNode *value;
 } YamlEntry;
 
@@ -94,6 +95,8 @@ YamlNode *yaml_new_string(YamlTree *t, YamlPlace place, const char *text);
 YamlNode *yaml_new_map(YamlTree *t, YamlPlace place);
 /* Puts the value under key, in place of the one there. */
 int yaml_set(YamlTree *t, YamlNode *map, const char *key, YamlPlace key_place, YamlNode *value);
+/* Room for n entries at least, so that entries may be filled in directly. */
+int yaml_map_reserve(YamlTree *t, YamlNode *map, size_t n);
 void yaml_remove(YamlNode *map, const char *key);
 int yaml_append(YamlTree *t, YamlNode *list, YamlNode *value);
 void yaml_remove_at(YamlNode *list, size_t at);
@@ -102,6 +105,9 @@ char *yaml_text(YamlTree *t, const char *text);
 /* A JSON copy. Timestamps become the text they were written as; -EINVAL for a map with odd keys and for
  * numbers that JSON does not have. */
 int yaml_to_json(const YamlNode *node, json_t **ret, Error *reterr);
+
+/* For "%.*s" in messages: at most 80 bytes, ending with a whole character. */
+int yaml_clip(const char *s);
 
 static inline void yaml_tree_freep(YamlTree **t) {
         yaml_tree_free(*t);

@@ -67,6 +67,16 @@ void spec_faults_add(SpecFaults *f, SpecStage stage, const char *file, unsigned 
         f->n_items++;
 }
 
+void spec_faults_add_yaml(SpecFaults *faults, const YamlTree *t) {
+        size_t n;
+        const YamlProblem *problems = yaml_problems(t, &n);
+
+        for (size_t i = 0; i < n; i++)
+                spec_faults_add(faults, SPEC_STAGE_YAML, problems[i].place.file,
+                                problems[i].place.line, problems[i].place.column, "",
+                                problems[i].hint, "%s", problems[i].message);
+}
+
 /* An insertion sort: it is stable, and there are at most LIMIT_SPEC_FAULTS. */
 void spec_faults_sort(SpecFaults *f) {
         unsigned *files = calloc(f->n_items ? f->n_items : 1, sizeof(*files));

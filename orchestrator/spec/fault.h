@@ -5,6 +5,7 @@
 #include <stddef.h>
 
 #include "orchestrator/base/error.h"
+#include "orchestrator/glue/yaml.h"
 
 typedef enum SpecStage {
         SPEC_STAGE_YAML,
@@ -34,9 +35,11 @@ typedef struct SpecFaults {
 } SpecFaults;
 
 /* Copies the strings. Out of memory counts the fault as dropped. hint may be NULL. */
-void spec_faults_add(SpecFaults *f, SpecStage stage, const char *file, unsigned line, unsigned column,
-                     const char *path, const char *hint, const char *fmt, ...)
+void spec_faults_add(SpecFaults *f, SpecStage stage, const char *file, unsigned line,
+                     unsigned column, const char *path, const char *hint, const char *fmt, ...)
         __attribute__((format(printf, 8, 9)));
+/* What the YAML layer said, of stage yaml. */
+void spec_faults_add_yaml(SpecFaults *f, const YamlTree *t);
 /* By file as first seen, then line, then column. */
 void spec_faults_sort(SpecFaults *f);
 /* [{"file","line","column","path","stage","message","hint"}] */

@@ -1,0 +1,12 @@
+/* The steps of loading a Score file, in their order. Used by score.c only. Each adds its faults and
+ * goes on. */
+#pragma once
+
+#include "orchestrator/glue/yaml.h"
+#include "orchestrator/spec/fault.h"
+
+/* The deprecated spellings into today's. notices may be NULL. 0 or -ENOMEM. */
+int score_upgrade(YamlTree *t, YamlNode *root, SpecFaults *faults, SpecFaults *notices);
+void score_check_schema(YamlNode *root, SpecFaults *faults);
+/* Placeholders and `before`; root has passed the schema. 0 or -ENOMEM. */
+int score_check_meaning(const YamlNode *root, SpecFaults *faults, SpecFaults *notices);
