@@ -153,10 +153,31 @@ int mkdir_p(const char *path, mode_t mode, Error *reterr) {
         return 0;
 }
 
-static int remove_children(int dir_fd, dev_t device);
+/* A tree may be deeper than descriptors last: what lies deeper than this is moved up to the root of the
+ * removal and taken from there. */
+#define REMOVE_DEPTH 32
+
+typedef struct Removal {
+        int root_fd;
+        dev_t device;
+        unsigned n_moved;
+} Removal;
+
+static int remove_children(Removal *removal, int dir_fd, unsigned depth);
+
+static int move_up(Removal *removal, int dir_fd, const char *name) {
+        char moved[32];
+        int r;
+
+        do {
+                snprintf(moved, sizeof(moved), ".removed-%u", removal->n_moved++);
+                r = renameat(dir_fd, name, removal->root_fd, moved) < 0 ? -errno : 0;
+        } while (r == -ENOTEMPTY || r == -EEXIST || r == -ENOTDIR); /* the name is taken */
+        return r;
+}
 
 /* Removes one name in dir_fd. A folder that the branch's code made unreadable is opened up first. */
-static int remove_entry(int dir_fd, const char *name, dev_t device) {
+static int remove_entry(Removal *removal, int dir_fd, const char *name, unsigned depth) {
         auto_cleanup(closep) int fd = -1;
         struct stat st;
         int r;
@@ -169,15 +190,19 @@ static int remove_entry(int dir_fd, const char *name, dev_t device) {
                 return errno == ENOENT ? 0 : -errno;
         if (!S_ISDIR(st.st_mode))
                 return -EPERM;
-        if (st.st_dev != device)
+        if (st.st_dev != removal->device)
                 return -EXDEV; /* something is mounted there: its content is not ours to remove */
 
         if ((st.st_mode & 0700) != 0700)
                 (void) !fchmodat(dir_fd, name, 0700, 0); /* openat reports what remains wrong */
+        if (depth >= REMOVE_DEPTH)
+                return move_up(removal, dir_fd, name);
         fd = openat(dir_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
         if (fd < 0)
                 return -errno;
-        r = remove_children(fd, device);
+        if (removal->root_fd < 0)
+                removal->root_fd = fd;
+        r = remove_children(removal, fd, depth + 1);
         if (r < 0)
                 return r;
         if (unlinkat(dir_fd, name, AT_REMOVEDIR) < 0 && errno != ENOENT)
@@ -185,8 +210,10 @@ static int remove_entry(int dir_fd, const char *name, dev_t device) {
         return 0;
 }
 
-static int remove_children(int dir_fd, dev_t device) {
+/* Until a walk over the folder moved nothing up into it. */
+static int remove_children(Removal *removal, int dir_fd, unsigned depth) {
         struct dirent *entry;
+        unsigned n_moved;
         int fd, r = 0;
         DIR *dir;
 
@@ -198,14 +225,19 @@ static int remove_children(int dir_fd, dev_t device) {
                 close(fd);
                 return -errno;
         }
-        while (r == 0 && (entry = readdir(dir)))
-                if (!streq(entry->d_name, ".") && !streq(entry->d_name, ".."))
-                        r = remove_entry(dir_fd, entry->d_name, device);
+        do {
+                n_moved = removal->n_moved;
+                while (r == 0 && (entry = readdir(dir)))
+                        if (!streq(entry->d_name, ".") && !streq(entry->d_name, ".."))
+                                r = remove_entry(removal, dir_fd, entry->d_name, depth);
+                rewinddir(dir);
+        } while (r == 0 && dir_fd == removal->root_fd && n_moved != removal->n_moved);
         closedir(dir);
         return r;
 }
 
 int remove_tree(const char *path, Error *reterr) {
+        Removal removal = { .root_fd = -1 };
         struct stat st;
         int r;
 
@@ -213,7 +245,8 @@ int remove_tree(const char *path, Error *reterr) {
                 return errno == ENOENT ? 0
                                        : error_set(reterr, -errno, "Cannot remove '%s': %s", path,
                                                    strerror(errno));
-        r = remove_entry(AT_FDCWD, path, st.st_dev);
+        removal.device = st.st_dev;
+        r = remove_entry(&removal, AT_FDCWD, path, 0);
         return r < 0 ? error_set(reterr, r, "Cannot remove '%s': %s", path, strerror(-r)) : 0;
 }
 

@@ -19,6 +19,12 @@
 #define LIMIT_PROVIDER_REQUEST_BYTES (8 * 1024 * 1024)
 #define LIMIT_PROVIDER_CALLS         16   /* at the same time */
 #define LIMIT_PROVIDER_GRACE_MS      2000 /* between SIGTERM and SIGKILL of an overdue provider */
+#define LIMIT_CHECKOUT_BYTES (2LL * 1024 * 1024 * 1024)
+#define LIMIT_CHECKOUT_ENTRIES 1000000
+#define LIMIT_CHECKOUT_LIST_BYTES (256 * 1024 * 1024)
+#define LIMIT_CHECKOUT_SUBMODULES 100
+#define LIMIT_CHECKOUT_SUBMODULE_DEPTH 8
+#define LIMIT_FETCH_FILE_BYTES (8LL * 1024 * 1024 * 1024) /* one file that git writes */
 
 /* API */
 #define LIMIT_API_BODY_BYTES  (1024 * 1024)

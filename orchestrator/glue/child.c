@@ -55,7 +55,7 @@ __attribute__((noreturn)) static void child_exec(char *const *argv, char *const 
                 signal(s, SIG_DFL);
         if (flags & CHILD_SESSION)
                 setsid();
-        else
+        else if (!(flags & CHILD_OUR_GROUP))
                 setpgid(0, 0);
         if (flags & CHILD_DIE) {
                 prctl(PR_SET_PDEATHSIG, SIGKILL);
@@ -102,7 +102,7 @@ int child_start(char *const *argv, char *const *env, ChildFlags flags, Child *re
         sigprocmask(SIG_SETMASK, &old, NULL);
         if (pid < 0)
                 return error_set(reterr, r, "Cannot fork: %s", strerror(-r));
-        if (!(flags & CHILD_SESSION))
+        if (!(flags & (CHILD_SESSION | CHILD_OUR_GROUP)))
                 (void) setpgid(pid, pid); /* both sides do it: whoever is first */
 
         report.write = fd_close(report.write);
@@ -236,13 +236,20 @@ static int run_pump(Child *c, const char *input, size_t max, int64_t until, StrB
 
 int child_run(char *const *argv, char *const *env, const char *input, size_t max, int timeout_ms,
               char **ret_out, char **ret_err, int *ret_status, Error *reterr) {
+        return child_run_with(argv, env, 0, input, max, timeout_ms, ret_out, ret_err, ret_status,
+                              reterr);
+}
+
+int child_run_with(char *const *argv, char *const *env, ChildFlags flags, const char *input,
+                   size_t max, int timeout_ms, char **ret_out, char **ret_err, int *ret_status,
+                   Error *reterr) {
         auto_cleanup(child_done) Child c = CHILD_NONE;
         auto_strbuf out = { 0 }, err = { 0 };
         struct sigaction ignore = { .sa_handler = SIG_IGN }, old;
         auto_cleanup(freep) char *out_text = NULL, *err_text = NULL;
         int r;
 
-        r = child_start(argv, env, CHILD_IN | CHILD_OUT | CHILD_ERR, &c, reterr);
+        r = child_start(argv, env, flags | CHILD_IN | CHILD_OUT | CHILD_ERR, &c, reterr);
         if (r < 0)
                 return r;
         sigaction(SIGPIPE, &ignore, &old);

@@ -17,11 +17,12 @@ typedef struct Child {
 #define CHILD_NONE ((Child){ .pidfd = -1, .in = -1, .out = -1, .err = -1 })
 
 typedef enum ChildFlags {
-        CHILD_IN = 1 << 0,      /* pipe to its standard input, else /dev/null */
-        CHILD_OUT = 1 << 1,     /* pipe from its standard output, else ours */
-        CHILD_ERR = 1 << 2,     /* pipe from its standard error, else ours */
-        CHILD_SESSION = 1 << 3, /* a session of its own: it outlives us and our terminal */
-        CHILD_DIE = 1 << 4,     /* gets SIGKILL when this process ends (prctl PR_SET_PDEATHSIG) */
+        CHILD_IN = 1 << 0,        /* pipe to its standard input, else /dev/null */
+        CHILD_OUT = 1 << 1,       /* pipe from its standard output, else ours */
+        CHILD_ERR = 1 << 2,       /* pipe from its standard error, else ours */
+        CHILD_SESSION = 1 << 3,   /* a session of its own: it outlives us and our terminal */
+        CHILD_DIE = 1 << 4,       /* gets SIGKILL when this process ends (prctl PR_SET_PDEATHSIG) */
+        CHILD_OUR_GROUP = 1 << 5, /* stays in our process group: what ends us ends it */
 } ChildFlags;
 
 /* Starts argv[0] (an absolute path, or a name looked up in our PATH) with exactly the environment env
@@ -43,6 +44,11 @@ void child_done(Child *c);
  * *ret_status as waitpid(2). ret_out and ret_err may be NULL. */
 int child_run(char *const *argv, char *const *env, const char *input, size_t max, int timeout_ms,
               char **ret_out, char **ret_err, int *ret_status, Error *reterr);
+
+/* The same with flags of its own; pipes are made for all three. */
+int child_run_with(char *const *argv, char *const *env, ChildFlags flags, const char *input,
+                   size_t max, int timeout_ms, char **ret_out, char **ret_err, int *ret_status,
+                   Error *reterr);
 
 /* "exited with code 1", "was ended by signal 9 (Killed)"; buf of at least 64 bytes. */
 char *child_status_format(int status, char buf[static 64]);

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 
 #include "orchestrator/base/io.h"
@@ -66,6 +67,33 @@ static void test_tree_removal_stays_inside(void **state) {
         assert_int_equal(remove_tree(at("tree"), NULL), 0);
 }
 
+/* Deeper than a process may have descriptors, with a name in the way that the removal itself uses. */
+static void test_deep_trees_are_removed(void **state) {
+        struct rlimit old, few = { .rlim_cur = 100 };
+        int fd;
+
+        assert_int_equal(mkdir_p(at("deep/.removed-0/x"), 0755, NULL), 0);
+        assert_int_equal(write_file(at("deep/.removed-1"), "x", 1, 0644, NULL), 0);
+        fd = open(at("deep"), O_RDONLY | O_DIRECTORY);
+        for (int i = 0; i < 500; i++) {
+                int inner;
+
+                assert_int_equal(mkdirat(fd, "d", 0700), 0);
+                inner = openat(fd, "d", O_RDONLY | O_DIRECTORY);
+                if (i % 40 == 39)
+                        assert_int_equal(fchmod(inner, i % 80 == 79 ? 0700 : 0), 0);
+                close(fd);
+                fd = inner;
+        }
+        close(fd);
+        getrlimit(RLIMIT_NOFILE, &old);
+        few.rlim_max = old.rlim_max;
+        setrlimit(RLIMIT_NOFILE, &few);
+        assert_int_equal(remove_tree(at("deep"), NULL), 0);
+        setrlimit(RLIMIT_NOFILE, &old);
+        assert_false(path_exists(at("deep")));
+}
+
 static void test_component_names(void **state) {
         static const char *const bad[] = { "", ".", "..", "a/b", "-x", "a b", "a\n", "\xc3\xa9" };
 
@@ -87,6 +115,7 @@ int main(void) {
                 cmocka_unit_test(test_write_then_read),
                 cmocka_unit_test(test_beneath_refuses_ways_out),
                 cmocka_unit_test(test_tree_removal_stays_inside),
+                cmocka_unit_test(test_deep_trees_are_removed),
                 cmocka_unit_test(test_component_names),
         };
 
