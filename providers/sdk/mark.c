@@ -95,6 +95,89 @@ int mark_each(const char *folder, const char *suffix, MarkFunc on_mark, void *us
                                       strerror(errno));
 }
 
+typedef struct Listing {
+        const SdkCall *call;
+        const char *type;
+} Listing;
+
+static int list_one(void *userdata, const char *stem, const char *text, Error *reterr) {
+        const Listing *listing = userdata;
+        const char *rest = str_after(text, listing->call->installation);
+        auto_cleanup(freep) char *environment = NULL;
+
+        if (!rest || *rest != '/')
+                return 0; /* another installation's */
+        environment = strndup(rest + 1, strcspn(rest + 1, "/"));
+        if (!environment)
+                return -ENOMEM;
+        sdk_item(json_pack("{s:s, s:s, s:s, s:s, s:s}", "uid", stem, "marker", text, "type",
+                           listing->type, "environment", environment, "present", "present"));
+        return 0;
+}
+
+int mark_list(SdkCall *call, const char *folder, const char *type, Error *reterr) {
+        Listing listing = { .call = call, .type = type };
+        int r;
+
+        r = mark_each(folder, ".mark", list_one, &listing, reterr);
+        if (r < 0)
+                return r;
+        call->ret_extra = json_pack("{s:b}", "complete", 1);
+        return call->ret_extra ? 0 : -ENOMEM;
+}
+
+int mark_owned(const SdkCall *call, const char *folder, const char *thing_path, Error *reterr) {
+        auto_cleanup(freep) char *name = str_format("%s.mark", call->uid), *found = NULL;
+        int r;
+
+        r = name ? mark_read(folder, name, &found, reterr) : -ENOMEM;
+        if (r == -ENOENT && path_exists(thing_path))
+                return error_set(reterr, -EEXIST, "'%s' is there without a marker of ours",
+                                 thing_path);
+        if (r == -ENOENT)
+                return 0;
+        if (r < 0)
+                return r;
+        if (!streq(found, call->marker))
+                return error_set(reterr, -EEXIST, "'%s' carries the marker '%s', not '%s'",
+                                 thing_path, found, call->marker);
+        return 1;
+}
+
+int mark_inspect(SdkCall *call, const char *folder, const char *thing_path, bool *ret_found,
+                 Error *reterr) {
+        auto_cleanup(freep) char *name = str_format("%s.mark", call->uid), *found = NULL;
+        const char *present = "present", *detail = "";
+        int r;
+
+        r = name ? mark_read(folder, name, &found, NULL) : -ENOMEM;
+        if (r == -ENOMEM)
+                return r;
+        if (r == -ENOENT && !path_exists(thing_path))
+                present = "absent";
+        else if (r < 0) {
+                present = "uncertain";
+                detail = "Something is there without a marker of ours.";
+        } else if (!path_exists(thing_path))
+                detail = "Its marker is there, it is not.";
+        *ret_found = r == 0 && !*detail;
+        call->ret_extra = json_pack("{s:s, s:s, s:b, s:s}", "present", present, "marker",
+                                    found ? found : "", "ready", 0, "detail", detail);
+        return call->ret_extra ? 0 : -ENOMEM;
+}
+
+int mark_report(SdkCall *call, const char *list, const char *kind, const char *name) {
+        json_t *entries;
+
+        if (!call->ret_extra)
+                call->ret_extra = json_pack("{s:[], s:[]}", "removed", "absent");
+        entries = json_object_get(call->ret_extra, list);
+        return json_array_append_new(entries, json_pack("{s:s, s:s}", "kind", kind, "name", name)) <
+                               0
+                       ? -ENOMEM
+                       : 0;
+}
+
 /* The lock counts only while its file is the one at path. */
 static bool lock_is_current(int fd, const char *path) {
         struct stat ours, there;

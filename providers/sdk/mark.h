@@ -4,6 +4,7 @@
 #pragma once
 
 #include "orchestrator/base/error.h"
+#include "providers/sdk/sdk.h"
 
 /* Makes FOLDER/NAME -> text. 0, 1 when it is there already with this text, or -EEXIST when with another
  * (or when it is no link). */
@@ -18,6 +19,18 @@ int mark_remove(const char *folder, const char *name, Error *reterr);
 typedef int (*MarkFunc)(void *userdata, const char *stem, const char *text, Error *reterr);
 int mark_each(const char *folder, const char *suffix, MarkFunc on_mark, void *userdata,
               Error *reterr);
+
+/* The answer to list for things of one type: an item for each mark UID.mark of the call's installation. */
+int mark_list(SdkCall *call, const char *folder, const char *type, Error *reterr);
+/* The marker of UID.mark against the call's: 1 ours, 0 none, -EEXIST another's. A thing that lies at
+ * thing_path without a mark is another's too. */
+int mark_owned(const SdkCall *call, const char *folder, const char *thing_path, Error *reterr);
+/* The answer to inspect, from the mark and the thing: *ret_found tells whether to look further, and
+ * ret_extra is set. */
+int mark_inspect(SdkCall *call, const char *folder, const char *thing_path, bool *ret_found,
+                 Error *reterr);
+/* Appends {"kind","name"} to a "removed" or "absent" list of ret_extra, which is made when missing. */
+int mark_report(SdkCall *call, const char *list, const char *kind, const char *name);
 
 /* Takes an exclusive lock on path (made when absent): 0 and a descriptor to close. It waits; the
  * call's deadline ends a wait that is too long. lock_remove() unlinks the file while the lock is held;
