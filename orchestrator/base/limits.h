@@ -3,14 +3,16 @@
 #pragma once
 
 /* dependency files and configuration */
-#define LIMIT_SPEC_FILE_BYTES   (1024 * 1024)
-#define LIMIT_SPEC_DEPTH        64
-#define LIMIT_SPEC_NODES        50000
-#define LIMIT_SPEC_ALIASES      10000
-#define LIMIT_SPEC_FAULTS       100
-#define LIMIT_SPEC_SCORE_FILES  64
-#define LIMIT_SPEC_SOURCE_BYTES (1024 * 1024)
-#define LIMIT_CONFIG_BYTES      (1024 * 1024)
+#define LIMIT_SPEC_FILE_BYTES    (1024 * 1024)
+#define LIMIT_SPEC_DEPTH         64
+#define LIMIT_SPEC_NODES         50000
+#define LIMIT_SPEC_ALIASES       10000
+#define LIMIT_SPEC_FAULTS        100
+#define LIMIT_SPEC_SCORE_FILES   64
+#define LIMIT_SPEC_SOURCE_BYTES  (1024 * 1024)
+#define LIMIT_SPEC_SOURCES_BYTES (4 * 1024 * 1024) /* all of one generation */
+#define LIMIT_CONFIG_BYTES       (1024 * 1024)
+#define LIMIT_CONFIG_DEFINITIONS 200
 
 /* providers */
 #define LIMIT_PROVIDER_LINE_BYTES    (1024 * 1024)

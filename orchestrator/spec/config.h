@@ -70,4 +70,9 @@ int config_find_tie(const Config *c, const Definition **ret_a, const Definition 
 int definition_lay(const Definition *d, const json_t *params, json_t **ret, Error *reterr);
 void definition_done(Definition *d);
 
+/* The bound of a clock by its name ("sleep_after_idle"); -1: none. */
+int64_t config_clock_max(const Config *c, const char *name);
+/* True when a length is beyond a bound; 0, a clock that is off, is beyond any. */
+bool config_clock_exceeds(int64_t ms, int64_t max);
+
 DEFINE_CLEANUP(Config *, config_free)

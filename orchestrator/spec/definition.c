@@ -5,7 +5,9 @@
 #include "orchestrator/base/str.h"
 #include "orchestrator/base/time.h"
 #include "orchestrator/spec/config.h"
+#include "orchestrator/spec/graph.h"
 #include "orchestrator/spec/pattern.h"
+#include "orchestrator/spec/quantity.h"
 
 enum {
         RANK_ADMIN = 1 << 0,
@@ -193,4 +195,120 @@ int config_match(const Config *c, const char *type, const char *class, const cha
                 return -ENOMEM;
         *ret = best;
         return 0;
+}
+
+/* ---- params ---- */
+
+typedef enum AmountKind {
+        AMOUNT_NONE,
+        AMOUNT_NUMBER,
+        AMOUNT_DURATION
+} AmountKind;
+
+/* "1Gi" and 1073741824 are the same amount; "30m" is a duration; "x" is neither. */
+static AmountKind amount_of(const json_t *value, double *ret) {
+        int64_t n;
+
+        if (json_is_number(value)) {
+                *ret = json_number_value(value);
+                return AMOUNT_NUMBER;
+        }
+        if (!json_is_string(value))
+                return AMOUNT_NONE;
+        if (quantity_memory_bytes(json_string_value(value), &n) == 0) {
+                *ret = (double) n;
+                return AMOUNT_NUMBER;
+        }
+        if (duration_parse(json_string_value(value), &n, NULL) == 0) {
+                *ret = (double) n;
+                return AMOUNT_DURATION;
+        }
+        return AMOUNT_NONE;
+}
+
+static int edge_check(const Definition *d, const char *name, const json_t *value,
+                      const json_t *edge, const char *word, int sign, Error *reterr) {
+        auto_cleanup(freep) char *text = json_dumps(edge, JSON_ENCODE_ANY | JSON_COMPACT);
+        double have, limit;
+        AmountKind kind;
+
+        if (!edge)
+                return 0;
+        kind = amount_of(edge, &limit);
+        if (kind == AMOUNT_NONE || amount_of(value, &have) != kind)
+                return error_set(reterr, -EINVAL,
+                                 "'%s' cannot be compared with the bound %s %s of definition '%s'",
+                                 name, word, text ? text : "", d->name);
+        if (sign < 0 ? have < limit : have > limit)
+                return error_set(reterr, -EINVAL, "'%s' must be at %s %s, says definition '%s'",
+                                 name, sign < 0 ? "least" : "most", text ? text : "", d->name);
+        return 0;
+}
+
+static int choice_check(const Definition *d, const char *name, const json_t *value,
+                        const json_t *choices, Error *reterr) {
+        auto_cleanup(freep) char *text = json_dumps(choices, JSON_ENCODE_ANY | JSON_COMPACT);
+        const json_t *choice;
+        size_t i;
+
+        if (!choices)
+                return 0;
+        json_array_foreach(choices, i, choice)
+                if (json_equal(choice, value))
+                        return 0;
+        return error_set(reterr, -EINVAL, "'%s' must be one of %s, says definition '%s'", name,
+                         text ? text : "", d->name);
+}
+
+static int bounds_check(const Definition *d, const json_t *params, Error *reterr) {
+        const char *name;
+        json_t *bound;
+        int r;
+
+        json_object_foreach(d->bounds, name, bound) {
+                const json_t *value = json_object_get(params, name);
+
+                if (!value)
+                        continue;
+                r = choice_check(d, name, value, json_object_get(bound, "one_of"), reterr);
+                if (r == 0)
+                        r = edge_check(d, name, value, json_object_get(bound, "min"), "min", -1,
+                                       reterr);
+                if (r == 0)
+                        r = edge_check(d, name, value, json_object_get(bound, "max"), "max", 1,
+                                       reterr);
+                if (r < 0)
+                        return r;
+        }
+        return 0;
+}
+
+int definition_lay(const Definition *d, const json_t *params, json_t **ret, Error *reterr) {
+        auto_cleanup(json_decrefp) json_t *laid = json_deep_copy(params);
+        const char *name;
+        json_t *value;
+        int r;
+
+        json_object_foreach(d->params, name, value) {
+                auto_cleanup(json_decrefp) json_t *fixed = template_literal(value);
+                const json_t *said = json_object_get(params, name);
+
+                if (said && !json_equal(said, fixed)) {
+                        auto_cleanup(freep) char *text = json_dumps(value, JSON_ENCODE_ANY);
+
+                        return error_set(reterr, -EINVAL, "'%s' is fixed at %s by definition '%s'",
+                                         name, text ? text : "", d->name);
+                }
+                if (json_object_set(laid, name, fixed) < 0)
+                        return -ENOMEM;
+        }
+        json_object_foreach(d->defaults, name, value)
+                if (!json_object_get(laid, name) &&
+                    json_object_set_new(laid, name, template_literal(value)) < 0)
+                        return -ENOMEM;
+        r = bounds_check(d, laid, reterr);
+        if (r < 0)
+                return r;
+        *ret = TAKE(laid);
+        return *ret ? 0 : -ENOMEM;
 }

@@ -81,5 +81,7 @@ int graph_resolve(const GraphNode *node, GraphOutputsFunc outputs, void *userdat
 json_t *template_text(const char *text, size_t size);
 /* A template for a tree of the user's: every string at any depth may hold placeholders. */
 json_t *template_tree(const json_t *tree);
+/* A template for a tree of the admin's or our own: nothing in it is a placeholder. */
+json_t *template_literal(const json_t *tree);
 
 DEFINE_CLEANUP(Graph *, graph_free)

@@ -6,6 +6,7 @@
 #include "orchestrator/spec/config.h"
 #include "orchestrator/spec/fault.h"
 #include "orchestrator/spec/graph.h"
+#include "orchestrator/spec/score.h"
 
 /* How the pure code gets files: path is relative to the top of the checkout; -ENOENT when absent. */
 typedef struct SpecReader {
@@ -32,3 +33,18 @@ int plan_bootstrap(const PlanContext *context, Graph **ret, Error *reterr);
  * -EINVAL, the faults in *faults and their first in reterr; no dependency file at all gives -ENOENT. */
 int plan_make(const PlanContext *context, const SpecReader *reader, Graph **ret, SpecFaults *faults,
               Error *reterr);
+
+/* More than the daemon asks for: `mayfly plan`. */
+typedef struct PlanOptions {
+        const char *const *files; /* these Score files, or one mayfly.yaml or Compose file, and no search */
+        size_t n_files;           /* 0: search */
+        const ScoreOverrides *overrides; /* may be NULL; for one Score file */
+        /* What only a server's configuration can decide (who serves a type, who runs images) and what
+         * the checkout may add (a command) is a notice instead of a fault. */
+        bool sketch;
+        SpecFaults *notices; /* may be NULL */
+        json_t **ret_order;  /* may be NULL: the keys of declared resources in Score's own order */
+} PlanOptions;
+
+int plan_make_with(const PlanContext *context, const SpecReader *reader, const PlanOptions *options,
+                   Graph **ret, SpecFaults *faults, Error *reterr);

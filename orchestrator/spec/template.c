@@ -32,41 +32,52 @@ json_t *template_text(const char *text, size_t size) {
         return json_pack("{s:o}", "$text", string);
 }
 
-static json_t *template_array(const json_t *tree) {
+static json_t *template_of(const json_t *tree, bool placeholders);
+
+static json_t *template_array(const json_t *tree, bool placeholders) {
         json_t *copy = json_array();
         const json_t *value;
         size_t i;
 
         json_array_foreach(tree, i, value)
-                if (json_array_append_new(copy, template_tree(value)) < 0) {
+                if (json_array_append_new(copy, template_of(value, placeholders)) < 0) {
                         json_decref(copy);
                         return NULL;
                 }
         return copy;
 }
 
-static json_t *template_object(const json_t *tree) {
+static json_t *template_object(const json_t *tree, bool placeholders) {
         json_t *copy = json_object(), *value;
         const char *name;
         size_t size;
 
         json_object_keylen_foreach(
                 (json_t *) tree, name, size,
-                value) if (json_object_setn_new(copy, name, size, template_tree(value)) < 0) {
+                value) if (json_object_setn_new(copy, name, size,
+                                                template_of(value, placeholders)) < 0) {
                 json_decref(copy);
                 return NULL;
         }
         return operator_of(tree) ? json_pack("{s:o}", "$literal", copy) : copy;
 }
 
-json_t *template_tree(const json_t *tree) {
-        if (json_is_string(tree))
+static json_t *template_of(const json_t *tree, bool placeholders) {
+        if (json_is_string(tree) && placeholders)
                 return template_text(json_string_value(tree), json_string_length(tree));
         if (json_is_array(tree))
-                return template_array(tree);
+                return template_array(tree, placeholders);
         if (json_is_object(tree))
-                return template_object(tree);
+                return template_object(tree, placeholders);
         return json_deep_copy(tree);
+}
+
+json_t *template_tree(const json_t *tree) {
+        return template_of(tree, true);
+}
+
+json_t *template_literal(const json_t *tree) {
+        return template_of(tree, false);
 }
 
 /* ---- resolving ---- */
