@@ -12,55 +12,89 @@ static int check_path(const char *text, Error *reterr) {
         return plan_path_is_local(text)
                        ? 0
                        : error_set(reterr, -EINVAL,
-                                   "'%.200s' must be a path inside the repository, without '..'", text);
+                                   "'%.200s' must be a path inside the repository, without '..'",
+                                   text);
 }
 
 static const Shape build_fields[] = {
-        { .name = "command", .kind = SHAPE_COMMAND, .required = true,
+        { .name = "command",
+          .kind = SHAPE_COMMAND,
+          .required = true,
           .help = "Run in the workload's folder before it starts: a list, or one line for the shell" },
-        { .name = "inputs", .kind = SHAPE_TEXTS, .check = check_path,
+        { .name = "inputs",
+          .kind = SHAPE_TEXTS,
+          .check = check_path,
           .help = "Files (shell patterns) that the result depends on; when none of them changed, the "
                   "build is not repeated" },
-        { .name = "timeout", .kind = SHAPE_DURATION, .min = MS_PER_SECOND,
+        { .name = "timeout",
+          .kind = SHAPE_DURATION,
+          .min = MS_PER_SECOND,
           .help = "A build that takes longer fails" },
         { 0 },
 };
 
 static const Shape workload_fields[] = {
-        { .name = "build", .kind = SHAPE_FIELDS, .fields = build_fields,
+        { .name = "build",
+          .kind = SHAPE_FIELDS,
+          .fields = build_fields,
           .help = "Runs once for each commit" },
-        { .name = "command", .kind = SHAPE_COMMAND,
+        { .name = "command",
+          .kind = SHAPE_COMMAND,
           .help = "Runs the container with 'image: .' that has no command of its own" },
-        { .name = "public", .kind = SHAPE_BOOLEAN,
+        { .name = "public",
+          .kind = SHAPE_BOOLEAN,
           .help = "false: never published; true: preferred for the environment's address" },
-        { .name = "seed", .kind = SHAPE_COMMAND,
+        { .name = "seed",
+          .kind = SHAPE_COMMAND,
           .help = "Fills the data of a new environment: runs once in its life, after 'migrate'" },
-        { .name = "migrate", .kind = SHAPE_COMMAND,
+        { .name = "migrate",
+          .kind = SHAPE_COMMAND,
           .help = "Brings data up to the code: runs before each start, so it must be repeatable" },
         { 0 },
 };
 static const Shape workload = { .kind = SHAPE_FIELDS, .fields = workload_fields };
 
 static const Shape lease_fields[] = {
-        { .name = "sleep_after_idle", .kind = SHAPE_DURATION, .or_off = true, .min = MS_PER_MINUTE,
+        { .name = "sleep_after_idle",
+          .kind = SHAPE_DURATION,
+          .or_off = true,
+          .min = MS_PER_MINUTE,
           .help = "Sleep when nobody visited for this long" },
-        { .name = "delete_after_asleep", .kind = SHAPE_DURATION, .or_off = true, .min = MS_PER_MINUTE,
+        { .name = "delete_after_asleep",
+          .kind = SHAPE_DURATION,
+          .or_off = true,
+          .min = MS_PER_MINUTE,
           .help = "Delete after sleeping this long" },
-        { .name = "delete_after_age", .kind = SHAPE_DURATION, .or_off = true, .min = MS_PER_MINUTE,
+        { .name = "delete_after_age",
+          .kind = SHAPE_DURATION,
+          .or_off = true,
+          .min = MS_PER_MINUTE,
           .help = "Delete at this age" },
-        { .name = "delete_after_close", .kind = SHAPE_DURATION, .or_off = true, .min = MS_PER_MINUTE,
+        { .name = "delete_after_close",
+          .kind = SHAPE_DURATION,
+          .or_off = true,
+          .min = MS_PER_MINUTE,
           .help = "Delete this long after the branch is gone" },
         { 0 },
 };
 
 static const Shape mayfly_fields[] = {
-        { .name = "version", .kind = SHAPE_INTEGER, .min = 1, .max = 1,
+        { .name = "version",
+          .kind = SHAPE_INTEGER,
+          .min = 1,
+          .max = 1,
           .help = "The version of this format" },
-        { .name = "score", .kind = SHAPE_TEXTS, .check = check_path,
+        { .name = "score",
+          .kind = SHAPE_TEXTS,
+          .check = check_path,
           .help = "The Score files of the product; without this, score.yaml" },
-        { .name = "workloads", .kind = SHAPE_MAP, .inner = &workload,
+        { .name = "workloads",
+          .kind = SHAPE_MAP,
+          .inner = &workload,
           .help = "What Score cannot say, for each workload" },
-        { .name = "lease", .kind = SHAPE_FIELDS, .fields = lease_fields,
+        { .name = "lease",
+          .kind = SHAPE_FIELDS,
+          .fields = lease_fields,
           .help = "Wishes for the life of an environment, within the admin's bounds" },
         { 0 },
 };
@@ -111,7 +145,8 @@ int mayfly_file_load(Planner *p, const char *file, const char *text, size_t size
         p->mayfly_name = strdup(file);
         if (!p->mayfly_name)
                 return -ENOMEM;
-        r = spec_file_read(file, text, size, &p->mayfly_tree, &p->mayfly_root, p->faults, p->reterr);
+        r = spec_file_read(file, text, size, &p->mayfly_tree, &p->mayfly_root, p->faults,
+                           p->reterr);
         if (r < 0)
                 return r;
         *ret_score = NULL;

@@ -10,8 +10,8 @@ static json_t *shell(const char *line) {
 }
 
 /* A file beside the Score file; *ret is NULL when there is none. */
-static int read_beside(Planner *p, const ScoreDocument *d, const char *name, char **ret_path, char **ret,
-                       size_t *ret_size, Error *reterr) {
+static int read_beside(Planner *p, const ScoreDocument *d, const char *name, char **ret_path,
+                       char **ret, size_t *ret_size, Error *reterr) {
         auto_cleanup(freep) char *folder = plan_workload_folder(p, d), *path = NULL;
         int r;
 
@@ -67,7 +67,8 @@ static json_t *devfile_argv(const YamlNode *exec) {
         if (env && env->kind == YAML_KIND_LIST && env->n_items > 0)
                 json_array_append_new(argv, json_string("/usr/bin/env"));
         for (size_t i = 0; env && env->kind == YAML_KIND_LIST && i < env->n_items; i++) {
-                const char *name = text_of(env->items[i], "name"), *value = text_of(env->items[i], "value");
+                const char *name = text_of(env->items[i], "name"),
+                           *value = text_of(env->items[i], "value");
 
                 if (name && *name && !strchr(name, '=') && *name != '-' && value)
                         json_array_append_new(argv, json_sprintf("%s=%s", name, value));
@@ -98,19 +99,20 @@ static int from_devfile(Planner *p, const ScoreDocument *d, json_t **ret, Error 
                 tree = yaml_tree_new();
                 r = tree ? yaml_parse(tree, path, text, size, &root) : -ENOMEM;
                 if (r < 0)
-                        return r == -EBADMSG ? error_set(reterr, -EINVAL, "'%s' is not readable YAML",
-                                                         path)
+                        return r == -EBADMSG ? error_set(reterr, -EINVAL,
+                                                         "'%s' is not readable YAML", path)
                                              : r;
                 exec = devfile_run(root);
                 if (!exec)
                         continue;
                 folder = text_of(exec, "workingDir");
-                if (folder && !streq(folder, "${PROJECT_SOURCE}") && !streq(folder, "$PROJECT_SOURCE") &&
-                    !streq(folder, "."))
-                        return error_set(reterr, -EINVAL,
-                                         "The run command in '%s' has the workingDir '%.200s', but a "
-                                         "workload starts in the folder of its Score file",
-                                         path, folder);
+                if (folder && !streq(folder, "${PROJECT_SOURCE}") &&
+                    !streq(folder, "$PROJECT_SOURCE") && !streq(folder, "."))
+                        return error_set(
+                                reterr, -EINVAL,
+                                "The run command in '%s' has the workingDir '%.200s', but a "
+                                "workload starts in the folder of its Score file",
+                                path, folder);
                 *ret = devfile_argv(exec);
                 if (!*ret)
                         return -ENOMEM;
@@ -169,9 +171,11 @@ static int from_settings(Planner *p, const ScoreDocument *d, json_t **ret, Error
         return 0;
 }
 
-int plan_command(Planner *p, const ScoreDocument *d, const char *container, bool only, json_t **ret) {
-        static int (*const sources[])(Planner *p, const ScoreDocument *d, json_t **ret,
-                                      Error *reterr) = { from_settings, from_devfile, from_procfile };
+int plan_command(Planner *p, const ScoreDocument *d, const char *container, bool only,
+                 json_t **ret) {
+        static int (*const sources[])(Planner * p, const ScoreDocument *d, json_t **ret,
+                                      Error *reterr) = { from_settings, from_devfile,
+                                                         from_procfile };
         auto_cleanup(freep) char *pointer = str_format("/containers/%s", container);
         auto_error error = { 0 };
         int r = 0;
@@ -184,14 +188,16 @@ int plan_command(Planner *p, const ScoreDocument *d, const char *container, bool
         if (r < 0)
                 planner_fault(p, d, pointer, NULL, "%s", error_text(&error, r));
         else if (!*ret)
-                planner_note(p, d, pointer, "command: [\"./serve\", \"--port\", \"8080\"]",
-                             "The container '%s' runs from the checkout (image: .) and has no command; "
-                             "there is none in mayfly.yaml, devfile.yaml or Procfile either",
-                             container);
+                planner_note(
+                        p, d, pointer, "command: [\"./serve\", \"--port\", \"8080\"]",
+                        "The container '%s' runs from the checkout (image: .) and has no command; "
+                        "there is none in mayfly.yaml, devfile.yaml or Procfile either",
+                        container);
         else if (!only)
-                planner_fault(p, d, pointer, "give each container its own command",
-                              "Several containers of '%s' have no command: it is not clear which of "
-                              "them the one that was found is for",
-                              d->workload);
+                planner_fault(
+                        p, d, pointer, "give each container its own command",
+                        "Several containers of '%s' have no command: it is not clear which of "
+                        "them the one that was found is for",
+                        d->workload);
         return 0;
 }

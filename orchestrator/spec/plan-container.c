@@ -11,8 +11,8 @@ typedef struct Maker {
         const ScoreDocument *document;
         const char *name; /* of the container */
         const json_t *container;
-        bool images;      /* the runtime runs images */
-        bool only;        /* at most one container needs a command from outside */
+        bool images; /* the runtime runs images */
+        bool only;   /* at most one container needs a command from outside */
         json_t *made;
 } Maker;
 
@@ -60,7 +60,8 @@ static void image_fault(const Maker *m, const char *image) {
                      "image: . and a command, or 'command' for this workload in mayfly.yaml",
                      "The container '%s' wants the image '%s', but this workload runs from the "
                      "checkout, without images; runtimes that can run images here: %s",
-                     m->name, image, list.size > 0 && !list.broken ? list.text : "none is configured");
+                     m->name, image,
+                     list.size > 0 && !list.broken ? list.text : "none is configured");
 }
 
 static int make_command(const Maker *m) {
@@ -110,14 +111,15 @@ static int make_variables(const Maker *m) {
                 if (!variable_name_valid(name)) {
                         auto_cleanup(freep) char *pointer = pointer_to(m, "variables", name);
 
-                        planner_fault(m->planner, m->document, pointer ? pointer : "", NULL,
-                                      "The variable name '%.200s' cannot be used: letters, digits and "
-                                      "'_', not beginning with a digit",
-                                      name);
+                        planner_fault(
+                                m->planner, m->document, pointer ? pointer : "", NULL,
+                                "The variable name '%.200s' cannot be used: letters, digits and "
+                                "'_', not beginning with a digit",
+                                name);
                 }
-                if (json_object_set_new(made, name,
-                                        template_text(json_string_value(value),
-                                                      json_string_length(value))) < 0)
+                if (json_object_set_new(
+                            made, name,
+                            template_text(json_string_value(value), json_string_length(value))) < 0)
                         return -ENOMEM;
         }
         return put(m, "variables", TAKE(made));
@@ -129,12 +131,14 @@ static int make_files(const Maker *m) {
         json_t *files = NULL;
         int r;
 
-        r = plan_files(m->planner, m->document, m->name, json_object_get(m->container, "files"), &files);
+        r = plan_files(m->planner, m->document, m->name, json_object_get(m->container, "files"),
+                       &files);
         return r < 0 ? r : put(m, "files", files);
 }
 
 static int volume_add(const Maker *m, const char *target, const json_t *volume, json_t *to) {
-        auto_cleanup(freep) char *pointer = pointer_to(m, "volumes", target), *name = NULL, *at = NULL;
+        auto_cleanup(freep) char *pointer = pointer_to(m, "volumes", target), *name = NULL,
+                                 *at = NULL;
         const char *path = json_string_value(json_object_get(volume, "path")), *key;
 
         if (!pointer)
@@ -150,10 +154,10 @@ static int volume_add(const Maker *m, const char *target, const json_t *volume, 
                               "'path' must stay inside the volume: no '..' and no leading '/'");
         if (!at || !key)
                 return 0;
-        return json_array_append_new(to, json_pack("{s:s, s:{s:s}, s:s*, s:b}", "target", at, "source",
-                                                   "$outputs", key, "path",
-                                                   path && *path ? path : NULL, "read_only",
-                                                   json_is_true(json_object_get(volume, "readOnly"))));
+        return json_array_append_new(
+                to, json_pack("{s:s, s:{s:s}, s:s*, s:b}", "target", at, "source", "$outputs", key,
+                              "path", path && *path ? path : NULL, "read_only",
+                              json_is_true(json_object_get(volume, "readOnly"))));
 }
 
 static int make_volumes(const Maker *m) {
@@ -189,7 +193,8 @@ static json_t *amounts(const json_t *said) {
         int64_t milli, bytes;
 
         return json_pack("{s:o, s:o}", "cpu_milli",
-                         cpu && quantity_cpu_milli(cpu, &milli) == 0 ? json_integer(milli) : json_null(),
+                         cpu && quantity_cpu_milli(cpu, &milli) == 0 ? json_integer(milli)
+                                                                     : json_null(),
                          "memory_bytes",
                          memory && quantity_memory_bytes(memory, &bytes) == 0 ? json_integer(bytes)
                                                                               : json_null());
@@ -218,15 +223,16 @@ static json_t *http_get(const json_t *said) {
 static json_t *probe(const json_t *said) {
         if (!said)
                 return json_null();
-        return json_pack("{s:o, s:o}", "http_get", http_get(json_object_get(said, "httpGet")), "exec",
-                         copy_or(json_object_get(said, "exec"), json_null()));
+        return json_pack("{s:o, s:o}", "http_get", http_get(json_object_get(said, "httpGet")),
+                         "exec", copy_or(json_object_get(said, "exec"), json_null()));
 }
 
 static int make_probes(const Maker *m) {
         int r;
 
         r = put(m, "liveness", probe(json_object_get(m->container, "livenessProbe")));
-        return r < 0 ? r : put(m, "readiness", probe(json_object_get(m->container, "readinessProbe")));
+        return r < 0 ? r
+                     : put(m, "readiness", probe(json_object_get(m->container, "readinessProbe")));
 }
 
 /* ---- all of them ---- */

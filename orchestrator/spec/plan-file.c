@@ -16,7 +16,8 @@ static void documents_done(Documents *d) {
         free(d->items);
 }
 
-static int document_add(Planner *p, const char *file, const char *text, size_t size, Documents *to) {
+static int document_add(Planner *p, const char *file, const char *text, size_t size,
+                        Documents *to) {
         ScoreDocument **grown, *d;
         int r;
 
@@ -27,7 +28,9 @@ static int document_add(Planner *p, const char *file, const char *text, size_t s
         r = score_document_load(file, text, size, p->options->overrides, &d, p->faults,
                                 p->options->notices, NULL);
         if (r < 0)
-                return r == -EINVAL && planner_failed(p) ? 0 : r; /* the other files may have faults too */
+                return r == -EINVAL && planner_failed(p)
+                               ? 0
+                               : r; /* the other files may have faults too */
         to->items[to->n++] = d;
         return 0;
 }
@@ -95,7 +98,8 @@ static int load_compose(Planner *p, const char *file, const char *text, size_t s
         size_t i;
         int r;
 
-        r = compose_convert(file, text, size, p->context, &made, p->faults, p->options->notices, &error);
+        r = compose_convert(file, text, size, p->context, &made, p->faults, p->options->notices,
+                            &error);
         if (r < 0)
                 return planner_failed(p) ? spec_faults_error(p->faults, p->reterr)
                                          : error_set(p->reterr, r, "%s", error_text(&error, r));
@@ -130,10 +134,14 @@ static const struct {
         const char *name;
         int (*load)(Planner *p, const char *file, const char *text, size_t size);
 } kinds[] = {
-        { "mayfly.yaml", load_mayfly },        { "mayfly.yml", load_mayfly },
-        { "score.yaml", load_score },          { "score.yml", load_score },
-        { "compose.yaml", load_compose },      { "compose.yml", load_compose },
-        { "docker-compose.yaml", load_compose }, { "docker-compose.yml", load_compose },
+        { "mayfly.yaml", load_mayfly },
+        { "mayfly.yml", load_mayfly },
+        { "score.yaml", load_score },
+        { "score.yml", load_score },
+        { "compose.yaml", load_compose },
+        { "compose.yml", load_compose },
+        { "docker-compose.yaml", load_compose },
+        { "docker-compose.yml", load_compose },
 };
 
 static int search(Planner *p) {
@@ -152,15 +160,17 @@ static int search(Planner *p) {
                                          error_text(&error, r));
                 return kinds[i].load(p, kinds[i].name, text, size);
         }
-        return error_set(p->reterr, -ENOENT,
-                         "There is no dependency file: put a score.yaml, a mayfly.yaml that names Score "
-                         "files, or a compose.yaml at the top of the repository");
+        return error_set(
+                p->reterr, -ENOENT,
+                "There is no dependency file: put a score.yaml, a mayfly.yaml that names Score "
+                "files, or a compose.yaml at the top of the repository");
 }
 
-bool plan_file_is(const char *file, const char *kind) {
+static bool file_is(const char *file, const char *kind) {
         const char *slash = strrchr(file, '/'), *name = slash ? slash + 1 : file;
 
-        return str_after(name, kind) || (streq(kind, "compose") && str_after(name, "docker-compose"));
+        return str_after(name, kind) ||
+               (streq(kind, "compose") && str_after(name, "docker-compose"));
 }
 
 /* Files that a person named: one of ours, or Score files. */
@@ -171,7 +181,7 @@ static int load_named(Planner *p) {
         for (size_t i = 0; i < p->options->n_files; i++) {
                 const char *file = p->options->files[i];
                 auto_cleanup(freep) char *text = NULL;
-                bool mayfly = plan_file_is(file, "mayfly"), compose = plan_file_is(file, "compose");
+                bool mayfly = file_is(file, "mayfly"), compose = file_is(file, "compose");
                 size_t size;
 
                 r = planner_read(p, file, LIMIT_SPEC_FILE_BYTES, &text, &size, p->reterr);

@@ -8,7 +8,8 @@
 #include "orchestrator/spec/plan-internal.h"
 
 char *base64_encode(const void *data, size_t size) {
-        static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+        static const char digits[] =
+                "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
         const unsigned char *at = data;
         char *text, *to;
 
@@ -104,8 +105,8 @@ static void check_references(const FileMaker *m, const char *source, const char 
                 r = placeholder_check(part.text, part.size, &parts, NULL, &error);
                 if (r < 0)
                         planner_fault(m->planner, m->document, m->pointer,
-                                      "noExpand: true, or $${...} in the file", "In '%s': %s", source,
-                                      error_text(&error, r));
+                                      "noExpand: true, or $${...} in the file", "In '%s': %s",
+                                      source, error_text(&error, r));
                 else if (parts && streq(parts[0], "resources") && parts[1] &&
                          !score_project_key(m->planner->project, m->document->workload, parts[1]))
                         planner_fault(m->planner, m->document, m->pointer,
@@ -127,7 +128,8 @@ static int put_bytes(const FileMaker *m, const char *data, size_t size) {
 }
 
 static int put_source(const FileMaker *m, const char *source) {
-        auto_cleanup(freep) char *folder = plan_folder(m->document->file), *path = NULL, *text = NULL;
+        auto_cleanup(freep) char *folder = plan_folder(m->document->file), *path = NULL,
+                                 *text = NULL;
         auto_error error = { 0 };
         Planner *p = m->planner;
         size_t size;
@@ -137,16 +139,18 @@ static int put_source(const FileMaker *m, const char *source) {
         if (!path)
                 return -ENOMEM;
         if (!plan_path_is_local(source)) {
-                planner_fault(p, m->document, m->pointer, NULL,
-                              "'source' must be beneath the folder of the Score file: '%.200s' is not",
-                              source);
+                planner_fault(
+                        p, m->document, m->pointer, NULL,
+                        "'source' must be beneath the folder of the Score file: '%.200s' is not",
+                        source);
                 return 0;
         }
         r = planner_read(p, path, LIMIT_SPEC_SOURCE_BYTES, &text, &size, &error);
         if (r == -ENOMEM)
                 return r;
         if (r < 0) {
-                planner_fault(p, m->document, m->pointer, NULL, "'source': %s", error_text(&error, r));
+                planner_fault(p, m->document, m->pointer, NULL, "'source': %s",
+                              error_text(&error, r));
                 return 0;
         }
         p->n_source_bytes += size;
@@ -192,7 +196,8 @@ static int file_add(FileMaker *m, const char *target, const json_t *file, json_t
         if (content)
                 return put_text(m, content);
         if (binary)
-                return json_object_set_new(m->made, "binary", json_string(binary)) < 0 ? -ENOMEM : 0;
+                return json_object_set_new(m->made, "binary", json_string(binary)) < 0 ? -ENOMEM
+                                                                                       : 0;
         return put_source(m, json_string_value(json_object_get(file, "source")));
 }
 

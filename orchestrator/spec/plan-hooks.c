@@ -67,8 +67,8 @@ static int seed_volume(Planner *p, const ScoreDocument *d, size_t at, json_t *co
         }
         if (r < 0)
                 return error_set(p->reterr, r, "%s", error_text(&error, r));
-        mount = json_pack("{s:s, s:{s:s}, s:b}", "target", SEED_FOLDER, "source", "$outputs", n->key,
-                          "read_only", 0);
+        mount = json_pack("{s:s, s:{s:s}, s:b}", "target", SEED_FOLDER, "source", "$outputs",
+                          n->key, "read_only", 0);
         if (json_array_append_new(volumes, mount) < 0)
                 return -ENOMEM;
         r = plan_node_refer(&p->graph->nodes[at], "@seed", n->key);
@@ -92,9 +92,10 @@ int plan_hooks(Planner *p, const ScoreDocument *d, size_t at, json_t *containers
 
         if ((migrate && find_container(containers, "migrate")) ||
             (seed && find_container(containers, "seed"))) {
-                planner_fault(p, d, "/containers", NULL,
-                              "The workload '%s' has a container named like its hook in mayfly.yaml",
-                              d->workload);
+                planner_fault(
+                        p, d, "/containers", NULL,
+                        "The workload '%s' has a container named like its hook in mayfly.yaml",
+                        d->workload);
                 return 0;
         }
         if (seed) {

@@ -21,13 +21,13 @@ typedef struct Planner {
         char *mayfly_name; /* mayfly.yaml as read, for places; NULL when there is none */
         YamlTree *mayfly_tree;
         YamlNode *mayfly_root;
-        Graph *graph;      /* under construction */
-        size_t room;       /* of graph->nodes */
+        Graph *graph; /* under construction */
+        size_t room;  /* of graph->nodes */
         size_t n_source_bytes;
 } Planner;
 
 #define KEY_CHECKOUT "checkout.default#checkout"
-#define KEY_NETWORK "network.default#network"
+#define KEY_NETWORK  "network.default#network"
 
 /* plan.c */
 bool planner_failed(const Planner *p);
@@ -69,7 +69,8 @@ json_t *plan_directory(const char *folder);
 int64_t plan_deadline(const GraphNode *n);
 
 /* mayfly-file.c: fills settings and lease; *ret_score is the list of Score files (array), or NULL. */
-int mayfly_file_load(Planner *p, const char *file, const char *text, size_t size, json_t **ret_score);
+int mayfly_file_load(Planner *p, const char *file, const char *text, size_t size,
+                     json_t **ret_score);
 /* After the project is known: faults for workloads that do not exist. */
 int mayfly_file_check(Planner *p);
 /* A Score file that it names cannot be read. */
@@ -87,7 +88,8 @@ int plan_publish(Planner *p); /* fills graph->workloads */
 int plan_containers(Planner *p, const ScoreDocument *d, size_t at, bool images, json_t **ret);
 /* The command for a container that has none: an array, or NULL after a fault. only: no other container
  * of the workload needs one too. */
-int plan_command(Planner *p, const ScoreDocument *d, const char *container, bool only, json_t **ret);
+int plan_command(Planner *p, const ScoreDocument *d, const char *container, bool only,
+                 json_t **ret);
 /* Puts the containers "migrate" and "seed" of mayfly.yaml before the others. */
 int plan_hooks(Planner *p, const ScoreDocument *d, size_t at, json_t *containers);
 /* The files of a container: array. */

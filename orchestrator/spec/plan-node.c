@@ -7,7 +7,8 @@
 
 /* Types whose resources live with the environment, across pushes, are all but these. */
 static const char *const generation_types[] = {
-        "checkout", "network", "build", "workload", "service", "service-port", "route", "environment",
+        "checkout", "network",      "build", "workload",
+        "service",  "service-port", "route", "environment",
 };
 
 static GraphScope scope_of(const char *type) {
@@ -42,8 +43,8 @@ static int node_define(const Planner *p, const NodeWish *wish, GraphNode *n, Err
         json_t *laid;
         int r;
 
-        r = config_match(c->config, n->type, n->class, n->id, c->project, c->branch, c->trust, &d, &why,
-                         &error);
+        r = config_match(c->config, n->type, n->class, n->id, c->project, c->branch, c->trust, &d,
+                         &why, &error);
         if (r == -ENOENT && p->options && p->options->sketch) {
                 n->provider = strdup("");
                 n->definition = strdup(error_text(&error, r));
@@ -100,7 +101,8 @@ int plan_node_add(Planner *p, const NodeWish *wish, GraphNode **ret, Error *rete
 }
 
 int plan_node_depend(GraphNode *n, const char *key) {
-        return strv_contains(n->depends, key) || streq(n->key, key) ? 0 : strv_add(&n->depends, key);
+        return strv_contains(n->depends, key) || streq(n->key, key) ? 0
+                                                                    : strv_add(&n->depends, key);
 }
 
 int plan_node_refer(GraphNode *n, const char *name, const char *key) {
@@ -169,7 +171,8 @@ static void literal_add(StrBuf *b, const char *text) {
 
         while (*(text = scan.string + scan.at)) {
                 (void) placeholder_next(&scan, &part);
-                if (!part.reference && *text == '$') { /* one at a time: what follows may be one too */
+                if (!part.reference &&
+                    *text == '$') { /* one at a time: what follows may be one too */
                         scan.at = part.offset + 1;
                         strbuf_add(b, "$$");
                         continue;
@@ -207,8 +210,8 @@ int plan_node_bootstrap(Planner *p) {
         GraphNode *n;
         int r;
 
-        checkout.params = json_pack("{s:s, s:s, s:s}", "repository", c->repository, "branch", c->branch,
-                                    "commit", c->commit);
+        checkout.params = json_pack("{s:s, s:s, s:s}", "repository", c->repository, "branch",
+                                    c->branch, "commit", c->commit);
         network.params = json_object();
         r = plan_node_add(p, &checkout, &n, p->reterr);
         if (r < 0) {

@@ -13,7 +13,8 @@ json_t *plan_ports(const ScoreDocument *d) {
         json_t *ports = json_object(), *port;
         const char *name;
 
-        json_object_foreach(json_object_get(json_object_get(d->json, "service"), "ports"), name, port) {
+        json_object_foreach(json_object_get(json_object_get(d->json, "service"), "ports"), name,
+                            port) {
                 json_t *number = json_object_get(port, "port");
                 json_t *target = json_object_get(port, "targetPort");
                 const char *protocol = json_string_value(json_object_get(port, "protocol"));
@@ -55,21 +56,39 @@ typedef struct Check {
         json_t *params; /* a copy, to be changed */
 } Check;
 
-__attribute__((format(printf, 4, 5))) static void fault(const Check *c, const char *param,
-                                                        const char *hint, const char *fmt, ...) {
+__attribute__((format(printf, 5, 0))) static void say(const Check *c, bool note, const char *param,
+                                                      const char *hint, const char *fmt,
+                                                      va_list args) {
         auto_cleanup(freep) char *text = NULL;
         auto_strbuf b = { 0 }, pointer = { 0 };
-        va_list args;
 
-        va_start(args, fmt);
         strbuf_addv(&b, fmt, args);
-        va_end(args);
         text = strbuf_take(&b);
         strbuf_add(&pointer, c->resource->pointer);
         if (*param)
                 strbuf_addf(&pointer, "/params/%s", param);
-        planner_fault(c->planner, c->resource->document, pointer.broken ? "" : pointer.text, hint,
-                      "%s", text ? text : "Out of memory");
+        (note ? planner_note : planner_fault)(c->planner, c->resource->document,
+                                              pointer.broken ? "" : pointer.text, hint, "%s",
+                                              text ? text : "Out of memory");
+}
+
+__attribute__((format(printf, 4, 5))) static void fault(const Check *c, const char *param,
+                                                        const char *hint, const char *fmt, ...) {
+        va_list args;
+
+        va_start(args, fmt);
+        say(c, false, param, hint, fmt, args);
+        va_end(args);
+}
+
+/* What another file may declare is a fault only when all files are there. */
+__attribute__((format(printf, 4, 5))) static void note(const Check *c, const char *param,
+                                                       const char *hint, const char *fmt, ...) {
+        va_list args;
+
+        va_start(args, fmt);
+        say(c, true, param, hint, fmt, args);
+        va_end(args);
 }
 
 /* A param that must be written out, as text: an integer is taken too. *ret is NULL when absent. */
@@ -84,8 +103,8 @@ static int param_text(const Check *c, const char *name, char **ret) {
         else if (json_is_string(value) && !placeholder_in(json_string_value(value)))
                 *ret = strdup(json_string_value(value));
         else {
-                fault(c, name, NULL, "'%s' of '%s' must be written out: text without placeholders", name,
-                      c->resource->name);
+                fault(c, name, NULL, "'%s' of '%s' must be written out: text without placeholders",
+                      name, c->resource->name);
                 return 0;
         }
         return *ret ? 0 : -ENOMEM;
@@ -105,7 +124,8 @@ static const ScoreDocument *workload_find(const Check *c, const char *param, con
                 names[i] = project->documents[i]->workload;
         if (names)
                 nearest = strv_nearest(names, name);
-        fault(c, param, nearest, "'%s' refers to the workload '%s', which no Score file declares%s%s%s",
+        fault(c, param, nearest,
+              "'%s' refers to the workload '%s', which no Score file declares%s%s%s",
               c->resource->name, name, nearest ? "; did you mean '" : "", nearest ? nearest : "",
               nearest ? "'?" : "");
         return NULL;
@@ -128,8 +148,8 @@ static int port_check(const Check *c, const ScoreDocument *d, const char *wish, 
         json_object_foreach(ports, name, port)
                 strbuf_addf(&list, "%s%s (%lld)", list.size > 0 ? ", " : "", name,
                             (long long) json_integer_value(json_object_get(port, "port")));
-        fault(c, "port", NULL, "The workload '%s' has no service port '%s'; it has %s", d->workload,
-              wish, list.size > 0 && !list.broken ? list.text : "none");
+        note(c, "port", NULL, "The workload '%s' has no service port '%s'; it has %s", d->workload,
+             wish, list.size > 0 && !list.broken ? list.text : "none");
         return 0;
 }
 
@@ -201,15 +221,17 @@ static int check_route(Check *c) {
                       v->name);
         if (!port) {
                 if (!json_object_get(c->params, "port"))
-                        fault(c, "", "port: PORT", "'%s' of type route needs the param 'port'", v->name);
+                        fault(c, "", "port: PORT", "'%s' of type route needs the param 'port'",
+                              v->name);
                 return 0;
         }
         r = port_check(c, plan_document(c->planner, v->workload), port, &name);
         if (r < 0 || !name)
                 return r;
         if (json_is_false(planner_settings(c->planner, v->workload, "public")))
-                fault(c, "", NULL, "'%s' is a route to the workload '%s', which mayfly.yaml keeps "
-                                   "internal (public: false)",
+                fault(c, "", NULL,
+                      "'%s' is a route to the workload '%s', which mayfly.yaml keeps "
+                      "internal (public: false)",
                       v->name, v->workload);
         if (!path && json_object_set_new(c->params, "path", json_string("/")) < 0)
                 return -ENOMEM;
@@ -300,8 +322,8 @@ static void check_routes(Planner *p) {
                                 continue;
                         v = score_project_find(p->project, b->key);
                         planner_fault(p, v->document, v->pointer, NULL,
-                                      "'%s' has the same path as '%s' of the workload '%s'", b->name,
-                                      a->name, a->workload);
+                                      "'%s' has the same path as '%s' of the workload '%s'",
+                                      b->name, a->name, a->workload);
                         break;
                 }
 }

@@ -66,8 +66,8 @@ static int build_add(Planner *p, const ScoreDocument *d, const char *folder, con
         GraphNode *n;
         int r;
 
-        wish.params = json_pack("{s:s, s:o, s:o, s:O, s:{}, s:o}", "workload", d->workload, "directory",
-                                plan_directory(folder), "network",
+        wish.params = json_pack("{s:s, s:o, s:o, s:O, s:{}, s:o}", "workload", d->workload,
+                                "directory", plan_directory(folder), "network",
                                 TEXT("${resources.@network.namespace}"), "command",
                                 json_object_get(build, "command"), "variables", "inputs",
                                 inputs ? json_deep_copy(inputs) : json_array());
@@ -85,7 +85,8 @@ static json_t *siblings(const Planner *p) {
         json_t *names = json_array();
 
         for (size_t i = 0; i < p->project->n_documents; i++)
-                if (json_array_append_new(names, json_string(p->project->documents[i]->workload)) < 0) {
+                if (json_array_append_new(names, json_string(p->project->documents[i]->workload)) <
+                    0) {
                         json_decref(names);
                         return NULL;
                 }
@@ -124,8 +125,8 @@ static int depend_on_workloads(Planner *p, const ScoreDocument *d, GraphNode *n)
         int r;
 
         json_array_foreach(list, i, item) {
-                auto_cleanup(freep) char *key = str_format("workload.default#%s",
-                                                           json_string_value(item));
+                auto_cleanup(freep) char *key =
+                        str_format("workload.default#%s", json_string_value(item));
 
                 r = key ? plan_node_depend(n, key) : -ENOMEM;
                 if (r < 0)
@@ -179,8 +180,9 @@ static int workload_add(Planner *p, const ScoreDocument *d) {
         r = plan_containers(p, d, at, runs_images(n->provider), &containers);
         if (r < 0)
                 return r;
-        return json_object_set_new(p->graph->nodes[at].params, "containers", containers) < 0 ? -ENOMEM
-                                                                                             : 0;
+        return json_object_set_new(p->graph->nodes[at].params, "containers", containers) < 0
+                       ? -ENOMEM
+                       : 0;
 }
 
 /* ---- ports of one environment ---- */
@@ -208,10 +210,11 @@ static int check_ports(Planner *p) {
                                 return -ENOMEM;
                         owner = json_string_value(json_object_get(owners, key));
                         if (owner && !streq(owner, d->workload))
-                                planner_fault(p, d, pointer, "give one of them another targetPort",
-                                              "The workloads '%s' and '%s' both listen on port %s: the "
-                                              "workloads of an environment share one network",
-                                              owner, d->workload, key);
+                                planner_fault(
+                                        p, d, pointer, "give one of them another targetPort",
+                                        "The workloads '%s' and '%s' both listen on port %s: the "
+                                        "workloads of an environment share one network",
+                                        owner, d->workload, key);
                         if (json_object_set_new(owners, key, json_string(d->workload)) < 0)
                                 return -ENOMEM;
                 }
@@ -296,9 +299,9 @@ int plan_publish(Planner *p) {
                 const ScoreDocument *d = p->project->documents[i];
                 bool shown = d == face || (!face && has_route(p, d->workload));
 
-                if (json_object_set_new(p->graph->workloads, d->workload,
-                                        json_pack("{s:o, s:b}", "ports", plan_ports(d), "public",
-                                                  shown)) < 0)
+                if (json_object_set_new(
+                            p->graph->workloads, d->workload,
+                            json_pack("{s:o, s:b}", "ports", plan_ports(d), "public", shown)) < 0)
                         return -ENOMEM;
         }
         if (face)

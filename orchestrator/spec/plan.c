@@ -11,8 +11,9 @@ bool planner_failed(const Planner *p) {
         return p->faults->n_items + p->faults->n_dropped > p->n_faults_before;
 }
 
-static void fault_to(const ScoreDocument *d, SpecFaults *to, const char *pointer, const char *hint,
-                     const char *fmt, va_list args) {
+__attribute__((format(printf, 5, 0))) static void fault_to(const ScoreDocument *d, SpecFaults *to,
+                                                           const char *pointer, const char *hint,
+                                                           const char *fmt, va_list args) {
         auto_cleanup(freep) char *text = NULL;
 
         if (vasprintf(&text, fmt, args) < 0)
@@ -58,8 +59,8 @@ bool plan_path_is_local(const char *path) {
 int planner_read(const Planner *p, const char *path, size_t max, char **ret, size_t *ret_size,
                  Error *reterr) {
         if (!plan_path_is_local(path))
-                return error_set(reterr, -EXDEV, "'%.200s' leads out of the checkout, which is refused",
-                                 path);
+                return error_set(reterr, -EXDEV,
+                                 "'%.200s' leads out of the checkout, which is refused", path);
         return p->reader->read(p->reader->userdata, path, max, ret, ret_size, reterr);
 }
 
@@ -130,14 +131,14 @@ static int planner_finish(Planner *p, Graph **ret) {
 
 int plan_make_with(const PlanContext *context, const SpecReader *reader, const PlanOptions *options,
                    Graph **ret, SpecFaults *faults, Error *reterr) {
-        auto_cleanup(planner_done) Planner p = { .context = context,
-                                                 .reader = reader,
-                                                 .options = options,
-                                                 .faults = faults,
-                                                 .n_faults_before =
-                                                         faults->n_items + faults->n_dropped };
-        static int (*const steps[])(Planner *p) = { plan_file_load, plan_node_bootstrap,
-                                                    plan_resources, plan_workloads, plan_publish };
+        auto_cleanup(planner_done)
+                Planner p = { .context = context,
+                              .reader = reader,
+                              .options = options,
+                              .faults = faults,
+                              .n_faults_before = faults->n_items + faults->n_dropped };
+        static int (*const steps[])(Planner * p) = { plan_file_load, plan_node_bootstrap,
+                                                     plan_resources, plan_workloads, plan_publish };
         int r;
 
         r = planner_init(&p, reterr);

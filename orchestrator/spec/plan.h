@@ -36,8 +36,9 @@ int plan_make(const PlanContext *context, const SpecReader *reader, Graph **ret,
 
 /* More than the daemon asks for: `mayfly plan`. */
 typedef struct PlanOptions {
-        const char *const *files; /* these Score files, or one mayfly.yaml or Compose file, and no search */
-        size_t n_files;           /* 0: search */
+        const char *const
+                *files; /* these Score files, or one mayfly.yaml or Compose file, and no search */
+        size_t n_files; /* 0: search */
         const ScoreOverrides *overrides; /* may be NULL; for one Score file */
         /* What only a server's configuration can decide (who serves a type, who runs images) and what
          * the checkout may add (a command) is a notice instead of a fault. */

@@ -3,10 +3,11 @@
  * An object with exactly one member named "$text", "$outputs" or "$literal" is an operator; everything
  * else is literal. The text of "$text" is read by Score's scanner in one pass: "${...}" is a
  * placeholder, "$$" one dollar, "$${...}" stays "${...}"; results are not read again. */
-#include <stdio.h>
-
+#include "orchestrator/base/limits.h"
 #include "orchestrator/base/str.h"
+#include "orchestrator/glue/json.h"
 #include "orchestrator/spec/graph.h"
+#include "orchestrator/spec/placeholder.h"
 
 static const char *const operators[] = { "$text", "$outputs", "$literal" };
 
@@ -87,37 +88,10 @@ typedef struct Resolver {
         GraphOutputsFunc outputs;
         void *userdata;
         Error *reterr;
+        size_t *room; /* bytes that may still be put in: a short text can refer to a long one often */
 } Resolver;
 
 static int resolve(const Resolver *v, const json_t *tree, json_t **ret);
-
-/* The parts of a reference: split at ".", "\." is a dot inside a part. */
-static int reference_split(const char *text, size_t size, char ***ret) {
-        auto_cleanup(strv_freep) char **parts = NULL;
-        auto_strbuf part = { 0 };
-        int r;
-
-        for (size_t i = 0; i <= size; i++) {
-                auto_cleanup(freep) char *taken = NULL;
-
-                if (i < size && text[i] == '\\' && i + 1 < size && text[i + 1] == '.') {
-                        strbuf_addc(&part, text[++i]);
-                        continue;
-                }
-                if (i < size && text[i] != '.') {
-                        strbuf_addc(&part, text[i]);
-                        continue;
-                }
-                taken = strbuf_take(&part);
-                if (!taken)
-                        return -ENOMEM;
-                r = strv_add(&parts, taken);
-                if (r < 0)
-                        return r;
-        }
-        *ret = TAKE(parts);
-        return 0;
-}
 
 /* The outputs of the resource called name in this node's file. */
 static int outputs_of(const Resolver *v, const char *name, const json_t **ret) {
@@ -142,9 +116,9 @@ static int reference_find(const Resolver *v, const char *text, size_t size, cons
         size_t first = 1;
         int r;
 
-        r = reference_split(text, size, &parts);
-        if (r < 0)
-                return r;
+        parts = placeholder_split(text, size);
+        if (!parts)
+                return -ENOMEM;
         if (streq(parts[0], "metadata") && parts[1]) {
                 at = v->node->metadata;
         } else if (streq(parts[0], "resources") && parts[1] && parts[2]) {
@@ -169,69 +143,61 @@ static int reference_find(const Resolver *v, const char *text, size_t size, cons
         return 0;
 }
 
-static int value_append(StrBuf *b, const json_t *value) {
-        auto_cleanup(freep) char *text = NULL;
-
-        if (json_is_string(value)) {
-                strbuf_addn(b, json_string_value(value), json_string_length(value));
-                return 0;
-        }
-        text = json_dumps(value, JSON_COMPACT | JSON_SORT_KEYS | JSON_ENCODE_ANY);
-        if (!text)
-                return -ENOMEM;
-        strbuf_add(b, text);
+static int room_take(const Resolver *v, size_t size) {
+        if (size > *v->room)
+                return error_set(v->reterr, -EINVAL,
+                                 "The params of '%s' become larger than %d bytes", v->node->key,
+                                 LIMIT_PROVIDER_REQUEST_BYTES);
+        *v->room -= size;
         return 0;
 }
 
+static int value_append(const Resolver *v, StrBuf *b, const json_t *value) {
+        size_t before = b->size;
+
+        if (json_is_string(value))
+                strbuf_addn(b, json_string_value(value), json_string_length(value));
+        else
+                json_write(b, value, 0);
+        return b->broken ? -ENOMEM : room_take(v, b->size - before);
+}
+
 static int resolve_text(const Resolver *v, const json_t *string, json_t **ret) {
-        const char *at = json_string_value(string), *end = at + json_string_length(string), *close;
+        PlaceholderScan scan = { .string = json_string_value(string) };
         const json_t *value;
+        PlaceholderPart part;
         auto_strbuf b = { 0 };
         int r;
 
-        while (at < end) {
-                const char *dollar = memchr(at, '$', (size_t) (end - at));
-
-                if (!dollar)
-                        break;
-                strbuf_addn(&b, at, (size_t) (dollar - at));
-                at = dollar + 1;
-                if (at < end && *at == '{' && (close = memchr(at, '}', (size_t) (end - at)))) {
-                        r = reference_find(v, at + 1, (size_t) (close - at - 1), &value);
-                        if (r < 0)
-                                return r;
-                        r = value_append(&b, value);
-                        if (r < 0)
-                                return r;
-                        at = close + 1;
+        while (placeholder_next(&scan, &part)) {
+                if (!part.reference) {
+                        strbuf_addn(&b, part.text, part.size);
                         continue;
                 }
-                strbuf_addc(&b, '$');
-                if (at == end || *at != '$')
-                        continue;
-                at++;
-                if (at < end && *at == '{' && (close = memchr(at, '}', (size_t) (end - at)))) {
-                        strbuf_addn(&b, at, (size_t) (close - at + 1));
-                        at = close + 1;
-                }
+                r = reference_find(v, part.text, part.size, &value);
+                if (r < 0)
+                        return r;
+                r = value_append(v, &b, value);
+                if (r < 0)
+                        return r;
         }
-        strbuf_addn(&b, at, (size_t) (end - at));
         if (b.broken)
                 return -ENOMEM;
         *ret = json_stringn(b.text ? b.text : "", b.size);
-        if (!*ret)
-                return error_set(v->reterr, -EINVAL, "A text of '%s' is not valid UTF-8",
-                                 v->node->key);
-        return 0;
+        return *ret ? 0 : -ENOMEM;
 }
 
 static int resolve_outputs(const Resolver *v, const json_t *value, json_t **ret) {
         const json_t *outputs;
+        int r;
 
         outputs = v->outputs(v->userdata, json_string_value(value));
         if (!outputs)
                 return error_set(v->reterr, -ENOENT, "The resource '%s' has no outputs yet",
                                  json_string_value(value));
+        r = room_take(v, json_dumpb(outputs, NULL, 0, JSON_COMPACT));
+        if (r < 0)
+                return r;
         *ret = json_deep_copy(outputs);
         return *ret ? 0 : -ENOMEM;
 }
@@ -299,7 +265,12 @@ static int resolve(const Resolver *v, const json_t *tree, json_t **ret) {
 
 int graph_resolve(const GraphNode *node, GraphOutputsFunc outputs, void *userdata, json_t **ret,
                   Error *reterr) {
-        Resolver v = { .node = node, .outputs = outputs, .userdata = userdata, .reterr = reterr };
+        size_t room = LIMIT_PROVIDER_REQUEST_BYTES;
+        Resolver v = { .node = node,
+                       .outputs = outputs,
+                       .userdata = userdata,
+                       .reterr = reterr,
+                       .room = &room };
         json_t *resolved;
         int r;
 

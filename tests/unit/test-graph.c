@@ -293,6 +293,26 @@ static void test_template_resolves_the_rest(void **state) {
         json_decref(made);
 }
 
+/* A short text must not become a long one without end. */
+static void test_resolve_is_bounded(void **state) {
+        auto_strbuf text = { 0 };
+        auto_cleanup(freep) char *long_one = NULL;
+        auto_error error = { 0 };
+        GraphNode node = { .key = (char *) "node" };
+        json_t *json = NULL;
+
+        for (size_t i = 0; i < 1000; i++)
+                strbuf_add(&text, "${metadata.long}");
+        long_one = calloc(1, 10001);
+        memset(long_one, 'x', 10000);
+        node.metadata = json_pack("{s:s}", "long", long_one);
+        node.params = json_pack("{s:{s:s}}", "a", "$text", text.text);
+        assert_int_equal(graph_resolve(&node, outputs, NULL, &json, &error), -EINVAL);
+        assert_non_null(strstr(error.message, "larger than"));
+        json_decref(node.params);
+        json_decref(node.metadata);
+}
+
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_stored_comes_back_equal),
@@ -301,6 +321,7 @@ int main(void) {
                 cmocka_unit_test(test_resolve),
                 cmocka_unit_test(test_template_keeps_what_is_literal),
                 cmocka_unit_test(test_template_resolves_the_rest),
+                cmocka_unit_test(test_resolve_is_bounded),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);
