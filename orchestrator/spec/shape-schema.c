@@ -5,7 +5,7 @@
 #include "orchestrator/base/str.h"
 #include "orchestrator/spec/shape.h"
 
-#define DURATION_PATTERN "^([0-9]+(ms|s|m|h|d|w))+$"
+#define DURATION_PATTERN "^([0-9]+(ms|s|m|h|d|w) *)+$"
 
 static json_t *schema_of(const Shape *shape);
 
@@ -59,7 +59,7 @@ static json_t *schema_bare(const Shape *shape) {
                 return json_pack("{s:s}", "type", "boolean");
         case SHAPE_DURATION:
                 return json_pack("{s:s, s:s}", "type", "string", "pattern",
-                                 shape->or_off ? "^(off|([0-9]+(ms|s|m|h|d|w))+)$"
+                                 shape->or_off ? "^(off|([0-9]+(ms|s|m|h|d|w) *)+)$"
                                                : DURATION_PATTERN);
         case SHAPE_INTEGER:
                 return json_pack("{s:s, s:I, s:I}", "type", "integer", "minimum",

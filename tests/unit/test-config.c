@@ -4,10 +4,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "orchestrator/base/io.h"
 #include "orchestrator/base/str.h"
 #include "orchestrator/base/time.h"
+#include "orchestrator/glue/json.h"
 #include "orchestrator/spec/config.h"
 #include "orchestrator/spec/pattern.h"
+#include "orchestrator/spec/shape.h"
 
 /* ---- patterns ---- */
 
@@ -268,6 +271,263 @@ static void test_ties(void **state) {
         }
 }
 
+/* ---- params ---- */
+
+static void test_params_laid(void **state) {
+        static const struct {
+                const char *fixed, *defaults, *bounds, *said, *want; /* want: JSON, or the fault */
+        } cases[] = {
+                { "{}", "{}", "{}", "{\"a\":1}", "{\"a\":1}" },
+                { "{\"b\":2}", "{\"c\":3}", "{}", "{\"a\":1}", "{\"a\":1,\"b\":2,\"c\":3}" },
+                { "{\"b\":2}", "{}", "{}", "{\"b\":2}", "{\"b\":2}" },
+                { "{\"b\":2}", "{}", "{}", "{\"b\":3}", "'b' is fixed at 2 by definition 'd'" },
+                { "{}", "{\"c\":3}", "{}", "{\"c\":4}", "{\"c\":4}" },
+                { "{\"b\":{\"$text\":\"x\"}}", "{}", "{}", "{}",
+                  "{\"b\":{\"$literal\":{\"$text\":\"x\"}}}" },
+                { "{\"b\":\"${x}\"}", "{}", "{}", "{}", "{\"b\":\"${x}\"}" },
+                { "{}", "{}", "{\"s\":{\"max\":\"1Gi\"}}", "{}", "{}" },
+                { "{}", "{}", "{\"s\":{\"max\":\"1Gi\"}}", "{\"s\":1073741824}",
+                  "{\"s\":1073741824}" },
+                { "{}", "{}", "{\"s\":{\"max\":\"1Gi\"}}", "{\"s\":\"1G\"}", "{\"s\":\"1G\"}" },
+                { "{}", "{}", "{\"s\":{\"max\":\"1Gi\"}}", "{\"s\":\"2Gi\"}",
+                  "'s' must be at most \"1Gi\"" },
+                { "{}", "{}", "{\"s\":{\"min\":5}}", "{\"s\":4.5}", "'s' must be at least 5" },
+                { "{}", "{}", "{\"s\":{\"max\":\"1h\"}}", "{\"s\":\"90m\"}", "at most \"1h\"" },
+                { "{}", "{}", "{\"s\":{\"max\":\"1h\"}}", "{\"s\":\"30m\"}", "{\"s\":\"30m\"}" },
+                { "{}", "{}", "{\"s\":{\"max\":\"1h\"}}", "{\"s\":30}", "cannot be compared" },
+                { "{}", "{}", "{\"s\":{\"max\":5}}", "{\"s\":{\"$text\":\"${a.b}\"}}",
+                  "cannot be compared" },
+                { "{}", "{}", "{\"s\":{\"one_of\":[15,\"x\"]}}", "{\"s\":15}", "{\"s\":15}" },
+                { "{}", "{}", "{\"s\":{\"one_of\":[15,\"x\"]}}", "{\"s\":16}",
+                  "must be one of [15,\"x\"]" },
+                { "{}", "{\"s\":7}", "{\"s\":{\"max\":5}}", "{}", "at most 5" },
+        };
+
+        for (size_t i = 0; i < N_ELEMENTS(cases); i++) {
+                Definition d = { .name = (char *) "d",
+                                 .params = json_loads(cases[i].fixed, 0, NULL),
+                                 .defaults = json_loads(cases[i].defaults, 0, NULL),
+                                 .bounds = json_loads(cases[i].bounds, 0, NULL) };
+                json_t *said = json_loads(cases[i].said, 0, NULL), *laid = NULL;
+                auto_cleanup(freep) char *got = NULL;
+                auto_error error = { 0 };
+                int r;
+
+                r = definition_lay(&d, said, &laid, &error);
+                got = r == 0 ? json_dumps(laid, JSON_COMPACT | JSON_SORT_KEYS)
+                             : strdup(error_text(&error, r));
+                if (r == 0 ? !streq(got, cases[i].want) : !strstr(got, cases[i].want))
+                        fail_msg("case %zu: %s", i, got);
+                json_decref(d.params);
+                json_decref(d.defaults);
+                json_decref(d.bounds);
+                json_decref(said);
+                json_decref(laid);
+        }
+}
+
+/* ---- the file ---- */
+
+static int parse(const char *text, Config **ret, SpecFaults *faults, Error *reterr) {
+        return config_parse("mayflyd.yaml", text, strlen(text), ret, faults, reterr);
+}
+
+static void test_empty_file_is_the_default(void **state) {
+        static const char *const texts[] = { "", "# nothing\n", "{}", "~\n" };
+
+        for (size_t i = 0; i < N_ELEMENTS(texts); i++) {
+                SpecFaults faults = { 0 };
+                Config *c;
+
+                assert_int_equal(parse(texts[i], &c, &faults, NULL), 0);
+                assert_string_equal(c->domain, "preview.localhost");
+                assert_int_equal(c->n_definitions, 10);
+                config_free(c);
+        }
+}
+
+static void test_whole_file(void **state) {
+        static const char text[] =
+                "domain: preview.example.com\n"
+                "listen: 127.0.0.1:9000\n"
+                "front: haproxy\n"
+                "clocks: {sleep_after_idle: 1h, delete_after_age: off}\n"
+                "bounds: {clocks: {sleep_after_idle: 2h, delete_after_asleep: 1d}}\n"
+                "values:\n  '*': {A: x}\n  shop: {B: 1, C: true}\n"
+                "providers:\n  postgres: {path: /opt/pg, config: {host: db1}}\n"
+                "projects:\n  shop: {team: red, owner: ann, clocks: {sleep_after_idle: 10m}}\n"
+                "definitions:\n"
+                "  - name: big\n"
+                "    match: {type: postgres, class: large, project: shop, branch: 'rel/*', trust: member, id: x}\n"
+                "    provider: postgres\n"
+                "    params: {version: 15}\n"
+                "    defaults: {size: 1Gi}\n"
+                "    bounds: {size: {max: 10Gi}, kind: {one_of: [a, 1]}}\n"
+                "    config: {admin: true}\n"
+                "    deadline: 3m\n"
+                "  - {name: vol, match: {type: volume}, provider: zfs}\n";
+        SpecFaults faults = { 0 };
+        const Definition *d;
+        Config *c;
+
+        assert_int_equal(parse(text, &c, &faults, NULL), 0);
+        assert_string_equal(c->domain, "preview.example.com");
+        assert_string_equal(c->listen, "127.0.0.1:9000");
+        assert_string_equal(c->front_listen, "127.0.0.1:8200");
+        assert_int_equal(c->clocks.sleep_after_idle, MS_PER_HOUR);
+        assert_int_equal(c->clocks.delete_after_age, 0);
+        assert_int_equal(c->clocks.delete_after_asleep,
+                         MS_PER_DAY); /* 7d by default, bound to 1d */
+        assert_int_equal(c->clocks.delete_after_close, MS_PER_HOUR);
+        assert_int_equal(c->clocks_max.sleep_after_idle, 2 * MS_PER_HOUR);
+        assert_int_equal(config_clock_max(c, "delete_after_asleep"), MS_PER_DAY);
+        assert_int_equal(config_clock_max(c, "delete_after_age"), -1);
+        assert_string_equal(
+                json_string_value(json_object_get(json_object_get(c->values, "*"), "A")), "x");
+        assert_string_equal(json_string_value(json_object_get(
+                                    json_object_get(c->providers, "postgres"), "path")),
+                            "/opt/pg");
+        assert_int_equal(json_integer_value(json_object_get(
+                                 json_object_get(json_object_get(c->projects, "shop"), "clocks"),
+                                 "sleep_after_idle")),
+                         10 * MS_PER_MINUTE);
+        assert_int_equal(c->n_definitions, 12);
+        d = &c->definitions[10];
+        assert_string_equal(d->name, "big");
+        assert_string_equal(d->type, "postgres");
+        assert_string_equal(d->class, "large");
+        assert_string_equal(d->id, "x");
+        assert_string_equal(d->project, "shop");
+        assert_string_equal(d->branch, "rel/*");
+        assert_string_equal(d->trust, "member");
+        assert_string_equal(d->provider, "postgres");
+        assert_int_equal(d->deadline_ms, 3 * MS_PER_MINUTE);
+        assert_int_equal(d->line, 14);
+        assert_true(json_is_true(json_object_get(d->config, "admin")));
+        assert_string_equal(matched(c, "volume", NULL, "x", "p", "b", "member"), "vol");
+        config_free(c);
+        spec_faults_done(&faults);
+}
+
+static void test_faults(void **state) {
+        static const struct {
+                const char *text, *fault, *hint;
+                unsigned line, column;
+        } cases[] = {
+                { "domian: x\n", "did you mean 'domain'?", "domain", 1, 1 },
+                { "a: 1\nlistten: x\n", "There is no 'a' in this file; it knows: domain,", NULL, 1,
+                  1 },
+                { "domain: 1\n", "must be text", NULL, 1, 9 },
+                { "domain: ''\n", "must not be empty", NULL, 1, 9 },
+                { "domain: Example.com\n", "lower case", NULL, 1, 9 },
+                { "domain: a..b\n", "lower case", NULL, 1, 9 },
+                { "domain: a-.b\n", "lower case", NULL, 1, 9 },
+                { "listen: 8150\n", "must be text", NULL, 1, 9 },
+                { "listen: localhost:8150\n", "not an address and port", NULL, 1, 9 },
+                { "listen: 127.0.0.1:99999\n", "not an address and port", NULL, 1, 9 },
+                { "listen: 0.0.0.0:80\n", "beyond this machine", NULL, 1, 9 },
+                { "listen: '[::]:80'\n", "beyond this machine", NULL, 1, 9 },
+                { "front: proxy\n", "'door' or 'haproxy'", NULL, 1, 8 },
+                { "front: haprxy\n", "'door' or 'haproxy'", "haproxy", 1, 8 },
+                { "front_listen: 127.0.0.1:1\n", "needs front: haproxy", NULL, 1, 15 },
+                { "clocks: {sleep_after_idle: 30}\n", "must say its unit", NULL, 1, 28 },
+                { "clocks: {sleep_after_idle: 2h}\nbounds: {clocks: {sleep_after_idle: 1h}}\n",
+                  "beyond its own bound", NULL, 1, 28 },
+                { "projects: {shop: {clocks: {delete_after_age: off}}}\n"
+                  "bounds: {clocks: {delete_after_age: 1d}}\n",
+                  "'delete_after_age' of project 'shop'", NULL, 1, 46 },
+                { "projects: {Shop: {}}\n", "not the name of a project", NULL, 1, 12 },
+                { "values: {shop: {A: [1]}}\n", "must be text, a number, true or false", NULL, 1,
+                  20 },
+                { "providers: {../x: {}}\n", "not a name of letters", NULL, 1, 13 },
+                { "providers: {x: {path: y}}\n", "full path", NULL, 1, 23 },
+                { "definitions: {}\n", "must be a list", NULL, 1, 14 },
+                { "definitions: [{}]\n", "'name' is missing", NULL, 1, 15 },
+                { "definitions: [{name: x, provider: y, match: {}}]\n", "'type' is missing", NULL,
+                  1, 45 },
+                { "definitions: [{name: 'builtin:x', provider: y, match: {type: t}}]\n",
+                  "are taken", NULL, 1, 22 },
+                { "definitions: [{name: x, provider: y, match: {type: t, trust: friend}}]\n",
+                  "'member', 'approved' or 'stranger'", NULL, 1, 62 },
+                { "definitions: [{name: x, provider: y, match: {type: t, branch: '['}}]\n",
+                  "not closed", NULL, 1, 63 },
+                { "definitions: [{name: x, provider: y, match: {type: t, brunch: a}}]\n",
+                  "did you mean 'branch'?", "branch", 1, 55 },
+                { "definitions: [{name: x, provider: y, match: {type: t}, deadline: 1ms}]\n",
+                  "too short", NULL, 1, 66 },
+                { "definitions:\n- {name: x, provider: y, match: {type: t}}\n"
+                  "- {name: x, provider: y, match: {type: u}}\n",
+                  "used twice", NULL, 3, 3 },
+                { "definitions:\n- {name: x, provider: y, match: {type: t, branch: 'a*'}}\n"
+                  "- {name: z, provider: y, match: {type: t, branch: '*b'}}\n",
+                  "'x' (line 2) and 'z' name the same things", NULL, 3, 3 },
+                { "definitions:\n- {name: x, provider: y, match: {type: t}, params: {a: 5}, bounds: {a: "
+                  "{max: 4}}}\n",
+                  "'a' must be at most 4", NULL, 2, 3 },
+                { "- a\n", "must be a map", NULL, 1, 1 },
+                { "a: [\n", "", NULL, 2, 1 },
+                { "{}\n---\n{}\n", "one document", NULL, 0, 0 },
+        };
+
+        for (size_t i = 0; i < N_ELEMENTS(cases); i++) {
+                SpecFaults faults = { 0 };
+                auto_error error = { 0 };
+                Config *c = NULL;
+
+                assert_int_equal(parse(cases[i].text, &c, &faults, &error), -EINVAL);
+                assert_null(c);
+                assert_true(faults.n_items > 0);
+                if (!strstr(faults.items[0].message, cases[i].fault) ||
+                    (cases[i].line > 0 && (faults.items[0].line != cases[i].line ||
+                                           faults.items[0].column != cases[i].column)) ||
+                    (cases[i].hint && !streq_null(faults.items[0].hint, cases[i].hint)))
+                        fail_msg("%s gives %u:%u %s (%s)", cases[i].text, faults.items[0].line,
+                                 faults.items[0].column, faults.items[0].message,
+                                 faults.items[0].hint ? faults.items[0].hint : "");
+                assert_non_null(strstr(error.message, faults.items[0].message));
+                spec_faults_done(&faults);
+        }
+}
+
+static void test_all_faults_come_together(void **state) {
+        SpecFaults faults = { 0 };
+        Config *c = NULL;
+
+        assert_int_equal(parse("domian: x\nfront: y\nclocks: {a: 1}\ndefinitions: [{name: 1}]\n",
+                               &c, &faults, NULL),
+                         -EINVAL);
+        assert_int_equal(faults.n_items, 6);
+        for (size_t i = 1; i < faults.n_items; i++)
+                assert_true(faults.items[i].line >= faults.items[i - 1].line);
+        spec_faults_done(&faults);
+}
+
+/* ---- the published schemas ---- */
+
+static void schema_check(const Shape *shape, const char *name, const char *title) {
+        const char *source = getenv("MAYFLY_SOURCE");
+        auto_cleanup(freep) char *path = NULL, *text = NULL;
+        auto_strbuf made = { 0 };
+        json_t *schema;
+
+        path = str_format("%s/packaging/schema/%s", source ? source : ".", name);
+        assert_int_equal(shape_to_schema(shape, name, title, &schema), 0);
+        json_write(&made, schema, 2);
+        strbuf_add(&made, "\n");
+        json_decref(schema);
+        if (getenv("MAYFLY_WRITE_SCHEMA"))
+                assert_int_equal(write_file(path, made.text, made.size, 0644, NULL), 0);
+        assert_int_equal(read_file(path, 1000000, &text, NULL, NULL), 0);
+        if (!streq(text, made.text))
+                fail_msg("%s is not what the table says: run this test with MAYFLY_WRITE_SCHEMA=1",
+                         path);
+}
+
+static void test_schemas_are_the_tables(void **state) {
+        schema_check(&mayfly_shape, "mayfly.schema.json", "mayfly.yaml");
+        schema_check(&config_shape, "mayflyd.schema.json", "mayflyd.yaml");
+}
+
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_pattern_check),
@@ -278,6 +538,12 @@ int main(void) {
                 cmocka_unit_test(test_the_most_specific_wins),
                 cmocka_unit_test(test_served_for_others_only),
                 cmocka_unit_test(test_ties),
+                cmocka_unit_test(test_params_laid),
+                cmocka_unit_test(test_empty_file_is_the_default),
+                cmocka_unit_test(test_whole_file),
+                cmocka_unit_test(test_faults),
+                cmocka_unit_test(test_all_faults_come_together),
+                cmocka_unit_test(test_schemas_are_the_tables),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);

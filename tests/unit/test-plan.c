@@ -788,6 +788,19 @@ static void test_shared_documents(void **state) {
         assert_true(n > 100 && planned > n / 2);
 }
 
+/* The product that the quickstart shows. */
+static void test_demo(void **state) {
+        const char *source = getenv("MAYFLY_SOURCE");
+        auto_cleanup(freep) char *folder = str_format("%s/packaging/demo", source ? source : ".");
+        SpecReader reader = { .read = folder_read, .userdata = folder };
+        PlanContext c = context();
+        auto_outcome o = { 0 };
+
+        o.r = plan_make(&c, &reader, &o.graph, &o.faults, &o.error);
+        assert_planned(&o);
+        assert_non_null(graph_find(o.graph, "workload.default#api"));
+}
+
 static int config_setup(void **state) {
         return config_default(&config, NULL);
 }
@@ -820,6 +833,7 @@ int main(void) {
                 cmocka_unit_test(test_sketch),
                 cmocka_unit_test(test_shared_projects),
                 cmocka_unit_test(test_shared_documents),
+                cmocka_unit_test(test_demo),
         };
 
         return cmocka_run_group_tests(tests, config_setup, config_teardown);
