@@ -2,7 +2,6 @@
 
 #include <libsmartcols/libsmartcols.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "orchestrator/base/str.h"
 
@@ -20,11 +19,11 @@ int table_new(const char *const *columns, Table **ret, Error *reterr) {
         if (!t->table)
                 return -ENOMEM;
         for (; columns[t->n_columns]; t->n_columns++) {
-                int flags = columns[t->n_columns + 1] ? 0 : SCOLS_FL_TRUNC;
-
-                if (!scols_table_new_column(t->table, columns[t->n_columns], 0, flags))
+                if (!scols_table_new_column(t->table, columns[t->n_columns], 0, 0))
                         return error_set(reterr, -ENOMEM, "Cannot make a table");
         }
+        /* Not cut to the terminal's width: an address that is cut cannot be opened. */
+        (void) scols_table_set_termforce(t->table, SCOLS_TERMFORCE_NEVER);
         *ret = TAKE(t);
         return 0;
 }
@@ -66,9 +65,6 @@ int table_print(Table *t, FILE *out, Error *reterr) {
                 table_print_headings(t, out);
                 return 0;
         }
-        /* Cut to the width of a terminal, never in a file or pipe. */
-        if (isatty(fileno(out)) <= 0)
-                (void) scols_table_set_termforce(t->table, SCOLS_TERMFORCE_NEVER);
         r = scols_print_table_to_string(t->table, &text);
         if (r < 0)
                 return error_set(reterr, r, "Cannot print a table: %s", strerror(-r));

@@ -1,5 +1,5 @@
-/* Tables for people (libsmartcols): columns as wide as they need to be, cut to the terminal when there
- * is one. */
+/* Tables for people (libsmartcols): columns as wide as they need to be, never cut, so that what they
+ * show can be copied. */
 #pragma once
 
 #include <stddef.h>
@@ -9,7 +9,7 @@
 
 typedef struct Table Table;
 
-/* columns: their headings; the list ends with NULL. The last column is the one that is cut. */
+/* columns: their headings; the list ends with NULL. */
 int table_new(const char *const *columns, Table **ret, Error *reterr);
 Table *table_free(Table *t);
 /* One cell for each column, copied; NULL prints nothing. */
