@@ -35,7 +35,7 @@ static const char **common_value(Common *common, size_t at) {
 
 /* ---- complaints ---- */
 
-static void complain(const char *fmt, va_list args) {
+__attribute__((format(printf, 1, 0))) static void complain(const char *fmt, va_list args) {
         auto_strbuf text = { 0 };
 
         strbuf_addv(&text, fmt, args);
