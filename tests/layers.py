@@ -32,6 +32,7 @@ SPEC_GLUE = {"orchestrator/glue/yaml.h", "orchestrator/glue/json.h"}
 FOREIGN = {
     "systemd/sd-event.h": "orchestrator/glue/loop.c",
     "systemd/sd-daemon.h": "orchestrator/glue/loop.c",
+    "systemd/sd-journal.h": "orchestrator/glue/journal.c",
     "sqlite3.h": "orchestrator/glue/db.c",
     "yaml.h": "orchestrator/glue/yaml.c",
     "curl/curl.h": "orchestrator/glue/http-client.c",

@@ -29,9 +29,23 @@
 #define LIMIT_FETCH_FILE_BYTES (8LL * 1024 * 1024 * 1024) /* one file that git writes */
 
 /* API */
-#define LIMIT_API_BODY_BYTES  (1024 * 1024)
-#define LIMIT_API_CONNECTIONS 256
-#define LIMIT_API_EVENTS_PAGE 1000
+#define LIMIT_API_BODY_BYTES   (1024 * 1024)
+#define LIMIT_API_CONNECTIONS  256
+#define LIMIT_API_EVENTS_PAGE  1000
+#define LIMIT_API_STREAM_BYTES (4 * 1024 * 1024) /* written to a follower that does not read */
+#define LIMIT_API_STREAMS      64
+#define LIMIT_API_LOG_LINES    100000
+#define LIMIT_API_EXEC_MS      (60 * 60 * 1000)
+#define LIMIT_API_LOGS_MS      60000
+#define LIMIT_API_FOLLOW_MS    (24LL * 60 * 60 * 1000)
+#define LIMIT_API_TEXT_BYTES   1024 /* a reason, an owner, a team */
+
+/* listings of a repository's branches */
+#define LIMIT_BRANCHES_BYTES   (8 * 1024 * 1024)
+#define LIMIT_BRANCHES_MS      60000
+#define LIMIT_BRANCHES_JOBS    4
+#define LIMIT_BRANCHES_WAITING 256
+#define LIMIT_REPOSITORY_BYTES 1024
 
 /* gateway */
 #define LIMIT_DOOR_HEAD_BYTES           16384

@@ -24,7 +24,7 @@ typedef struct Up {
         char *gateway; /* "127.0.0.1:8150": where the front listens */
         int64_t generation;
         char *url, *cause, *workload; /* workload: whose log may say more */
-        bool old_serves;
+        bool old_serves, woken;
 } Up;
 
 static void up_done(Up *up) {
@@ -161,11 +161,25 @@ static bool up_probe(Up *up) {
                           .url = up->url,
                           .max = 1024 * 1024,
                           .timeout_ms = PROBE_MS,
-                          .connect_to = up->gateway };
+                          .connect_to = up->gateway,
+                          .user_agent = "mayfly-check" /* counts as no visit */ };
         int r = http_client_call(up->visitor, &call, &reply, NULL);
 
         /* An answer that is larger than what is read is an answer. */
         return r == -EFBIG || (r == 0 && !reply.page);
+}
+
+/* A preview that sleeps was asked for: our own check is no visit and does not wake it. */
+static void up_wake(Up *up, const json_t *e) {
+        auto_cleanup(freep) char *path = cli_path("environments", cli_string(e, "id"), "/wake");
+        Cli query = *up->cli;
+
+        if (up->woken || !streq(cli_string(e, "level"), "stopped"))
+                return;
+        up->woken = true;
+        query.client = NULL; /* the other connection is busy with the events */
+        (void) cli_request_quiet(&query, "POST", path, json_object(), NULL, NULL);
+        http_client_free(query.client);
 }
 
 static int up_look(void *userdata, const json_t *e, const json_t *event) {
@@ -189,10 +203,10 @@ static int up_look(void *userdata, const json_t *e, const json_t *event) {
                 return up_failed(up, e,
                                  *cli_string(g, "cause") ? cli_string(g, "cause")
                                                          : cli_string(e, "cause"));
-        if (cli_integer(e, "live_generation") == up->generation && streq(state, "ready") &&
-            up_probe(up))
-                return CLI_OK;
-        return -1;
+        if (cli_integer(e, "live_generation") != up->generation || !streq(state, "ready"))
+                return -1;
+        up_wake(up, e);
+        return up_probe(up) ? CLI_OK : -1;
 }
 
 /* ---- the end ---- */

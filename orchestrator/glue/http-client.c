@@ -176,6 +176,8 @@ static int transfer_set_options(HttpClient *c, Transfer *t, struct curl_slist *h
         curl_easy_setopt(e, CURLOPT_CONNECT_TO, connect_to);
         if (c->socket_path)
                 curl_easy_setopt(e, CURLOPT_UNIX_SOCKET_PATH, c->socket_path);
+        if (call->user_agent)
+                curl_easy_setopt(e, CURLOPT_USERAGENT, call->user_agent);
         if (call->timeout_ms > 0)
                 curl_easy_setopt(e, CURLOPT_TIMEOUT_MS, (long) call->timeout_ms);
         if (call->body) {

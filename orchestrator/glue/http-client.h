@@ -21,6 +21,7 @@ typedef struct HttpCall {
         int64_t timeout_ms; /* 0: no limit */
         /* "ADDRESS:PORT" to connect to instead of the URL's host; the request keeps the URL's name. */
         const char *connect_to;
+        const char *user_agent; /* NULL: none */
         /* Lines as they come, without their end; a negative value ends the transfer and is returned. An
          * answer with another status than 200 is collected instead. NULL: always collected. */
         int (*on_line)(void *userdata, const char *line);

@@ -88,6 +88,27 @@ int ledger_event_each(Ledger *l, int64_t after, const char *environment_id, size
         return event_walk(q, func, userdata, reterr);
 }
 
+int ledger_event_before_last(Ledger *l, const char *environment_id, size_t n, int64_t *ret,
+                             Error *reterr) {
+        static const char all[] = "SELECT number FROM event ORDER BY number DESC LIMIT 1 OFFSET ?2";
+        static const char one[] = "SELECT number FROM event WHERE environment_id = ?1"
+                                  " ORDER BY number DESC LIMIT 1 OFFSET ?2";
+        auto_cleanup(db_query_donep) DbQuery *q = NULL;
+        int r;
+
+        r = db_query(l->db, environment_id ? one : all, &q, reterr);
+        if (r < 0)
+                return r;
+        if (environment_id)
+                db_bind_text(q, 1, environment_id);
+        db_bind_int(q, 2, (int64_t) n);
+        r = db_step(q, reterr);
+        if (r < 0)
+                return r;
+        *ret = r > 0 ? db_int(q, 0) : 0;
+        return 0;
+}
+
 int ledger_verify_events(Ledger *l, int64_t *ret_first_bad, Error *reterr) {
         auto_cleanup(db_query_donep) DbQuery *q = NULL;
         auto_cleanup(freep) char *before = strdup(CHAIN_START);

@@ -252,6 +252,10 @@ int ledger_intent_each_open(Ledger *l, int (*func)(void *userdata, const Intent 
                             Error *reterr);
 int ledger_event_each(Ledger *l, int64_t after, const char *environment_id, size_t max,
                       int (*func)(void *userdata, const Event *e), void *userdata, Error *reterr);
+/* The number after which the newest n events come; 0 when there are no more than n. With n = 0 it is
+ * the newest event's own. */
+int ledger_event_before_last(Ledger *l, const char *environment_id, size_t n, int64_t *ret,
+                             Error *reterr);
 int ledger_route_get(Ledger *l, const char *host, Route *ret, Error *reterr);
 int ledger_route_each(Ledger *l, int (*func)(void *userdata, const Route *r), void *userdata,
                       Error *reterr);

@@ -455,7 +455,7 @@ static void test_events_are_append_only_and_chained(void **state) {
         };
         Fixture *f = *state;
         auto_cleanup(db_freep) Db *db = NULL;
-        int64_t bad = -1;
+        int64_t bad = -1, before;
         int n = 0;
 
         assert_int_equal(add_events(f->ledger, 10), 0);
@@ -464,6 +464,14 @@ static void test_events_are_append_only_and_chained(void **state) {
         n = 0;
         assert_int_equal(ledger_event_each(f->ledger, 4, "e1", 2, count_event, &n, NULL), 0);
         assert_int_equal(n, 2);
+        assert_int_equal(ledger_event_before_last(f->ledger, NULL, 0, &before, NULL), 0);
+        assert_int_equal(before, 10);
+        assert_int_equal(ledger_event_before_last(f->ledger, NULL, 3, &before, NULL), 0);
+        assert_int_equal(before, 7);
+        assert_int_equal(ledger_event_before_last(f->ledger, "e1", 1, &before, NULL), 0);
+        assert_int_equal(before, 8);
+        assert_int_equal(ledger_event_before_last(f->ledger, NULL, 10, &before, NULL), 0);
+        assert_int_equal(before, 0);
         assert_int_equal(ledger_verify_events(f->ledger, &bad, NULL), 0);
         assert_int_equal(bad, 0);
 

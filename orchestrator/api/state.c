@@ -1,0 +1,106 @@
+#include "orchestrator/api/state.h"
+
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+
+#include "orchestrator/base/io.h"
+#include "orchestrator/base/str.h"
+
+/* Repositories belong to whoever pushes there; reading their branch names is what they were made known
+ * for. Only this daemon's own listings read this file (branches.c). */
+static const char gitconfig[] = "[safe]\n\tdirectory = *\n";
+
+/* The lock's own text names the process that holds it. */
+static int state_lock(Manager *m, Error *reterr) {
+        auto_cleanup(freep) char *path = path_join(m->state_dir, "lock");
+        char pid[32] = "";
+        ssize_t n;
+
+        if (!path)
+                return -ENOMEM;
+        m->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644);
+        if (m->lock_fd < 0)
+                return error_set(reterr, -errno, "Cannot open '%s': %s", path, strerror(errno));
+        if (flock(m->lock_fd, LOCK_EX | LOCK_NB) < 0) {
+                n = pread(m->lock_fd, pid, sizeof(pid) - 1, 0);
+                pid[n > 0 ? n : 0] = '\0';
+                pid[strcspn(pid, "\n")] = '\0';
+                m->lock_fd = fd_close(m->lock_fd); /* nothing here is ours to undo */
+                return error_set(reterr, -EBUSY,
+                                 "Another mayflyd (process %s) already uses the state folder '%s'; "
+                                 "stop it first or give this one a folder of its own with --state",
+                                 *pid ? pid : "unknown", m->state_dir);
+        }
+        snprintf(pid, sizeof(pid), "%d\n", (int) getpid());
+        if (ftruncate(m->lock_fd, 0) < 0 || pwrite(m->lock_fd, pid, strlen(pid), 0) < 0)
+                return error_set(reterr, -errno, "Cannot write '%s': %s", path, strerror(errno));
+        return 0;
+}
+
+static int state_folders(Manager *m, Error *reterr) {
+        static const char *const names[] = { "providers", "gateway" };
+        int r;
+
+        for (size_t i = 0; i < N_ELEMENTS(names); i++) {
+                auto_cleanup(freep) char *path = path_join(m->state_dir, names[i]);
+
+                if (!path)
+                        return -ENOMEM;
+                r = mkdir_p(path, 0711, reterr);
+                if (r < 0)
+                        return r;
+        }
+        return 0;
+}
+
+static int state_write(Manager *m, const char *name, const char *text, Error *reterr) {
+        auto_cleanup(freep) char *path = path_join(m->state_dir, name);
+
+        return path ? write_file(path, text, strlen(text), 0644, reterr) : -ENOMEM;
+}
+
+int state_start(Manager *m, Error *reterr) {
+        char whole[PATH_MAX], pid[32];
+        int r = mkdir_p(m->options->state, 0711, reterr);
+
+        if (r < 0)
+                return r;
+        if (!realpath(m->options->state, whole))
+                return error_set(reterr, -errno, "Cannot use the state folder '%s': %s",
+                                 m->options->state, strerror(errno));
+        m->state_dir = strdup(whole);
+        m->gitconfig = path_join(whole, "gitconfig");
+        m->socket_path =
+                m->options->socket ? strdup(m->options->socket) : path_join(whole, "api.sock");
+        if (!m->state_dir || !m->gitconfig || !m->socket_path)
+                return -ENOMEM;
+        r = state_lock(m, reterr);
+        if (r < 0)
+                return r;
+        /* Sandboxes of other users pass through to what is theirs; nobody lists it. */
+        if (chmod(m->state_dir, 0711) < 0)
+                return error_set(reterr, -errno, "Cannot set the mode of '%s': %s", m->state_dir,
+                                 strerror(errno));
+        r = state_folders(m, reterr);
+        if (r == 0)
+                r = state_write(m, "gitconfig", gitconfig, reterr);
+        snprintf(pid, sizeof(pid), "%d\n", (int) getpid());
+        return r == 0 ? state_write(m, "mayflyd.pid", pid, reterr) : r;
+}
+
+void state_stop(Manager *m) {
+        if (m->lock_fd >= 0 && m->state_dir) {
+                auto_cleanup(freep) char *path = path_join(m->state_dir, "mayflyd.pid");
+
+                if (path)
+                        (void) unlink(path); /* a stale one harms nobody: the lock decides */
+        }
+        m->lock_fd = fd_close(m->lock_fd);
+        free(TAKE(m->state_dir));
+        free(TAKE(m->gitconfig));
+        free(TAKE(m->socket_path));
+}

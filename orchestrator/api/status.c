@@ -1,0 +1,133 @@
+#include <string.h>
+#include <unistd.h>
+
+#include "orchestrator/api/api.h"
+#include "orchestrator/base/str.h"
+
+#include "config.h"
+
+typedef struct Counts {
+        json_int_t environments[_ENV_STATE_MAX], asleep;
+        json_int_t resources[_RES_STATE_MAX], projects;
+} Counts;
+
+static int count_project(void *userdata, const Project *p) {
+        Counts *n = userdata;
+
+        n->projects++;
+        return 0;
+}
+
+static int count_environment(void *userdata, const Environment *e) {
+        Counts *n = userdata;
+
+        if (e->state == ENV_READY && e->level == LEVEL_STOPPED)
+                n->asleep++;
+        else
+                n->environments[e->state]++;
+        return 0;
+}
+
+static int count_resource(void *userdata, const Resource *r) {
+        Counts *n = userdata;
+
+        n->resources[r->state]++;
+        return 0;
+}
+
+static int count_all(Manager *m, Counts *n, Error *reterr) {
+        int r = ledger_project_each(m->ledger, count_project, n, reterr);
+
+        if (r == 0)
+                r = ledger_environment_each(m->ledger, NULL, false, count_environment, n, reterr);
+        return r == 0 ? ledger_resource_each(m->ledger, NULL, false, count_resource, n, reterr) : r;
+}
+
+static json_t *environments_json(const Counts *n) {
+        json_t *out = json_object();
+
+        for (EnvState s = 0; out && s < _ENV_STATE_MAX; s++)
+                if (s != ENV_GONE)
+                        (void) json_object_set_new(out, env_state_to_string(s),
+                                                   json_integer(n->environments[s]));
+        if (out)
+                (void) json_object_set_new(out, "asleep", json_integer(n->asleep));
+        return out;
+}
+
+static json_t *resources_json(const Counts *n) {
+        json_t *out = json_object();
+
+        for (ResState s = 0; out && s < _RES_STATE_MAX; s++)
+                if (s != RES_REMOVED)
+                        (void) json_object_set_new(out, res_state_to_string(s),
+                                                   json_integer(n->resources[s]));
+        return out;
+}
+
+/* {"reason": ...} or null. The engine writes the value; whatever stands there means frozen. */
+static json_t *frozen_json(Manager *m) {
+        auto_cleanup(freep) char *text = NULL;
+        json_t *value;
+
+        if (ledger_value_get(m->ledger, "frozen", &text, NULL) < 0 || !text || !*text)
+                return json_null();
+        value = json_loads(text, 0, NULL);
+        return json_is_object(value) ? value
+                                     : (json_decref(value), json_pack("{s:s}", "reason", text));
+}
+
+int api_status_show(ApiCall *c, Error *reterr) {
+        Manager *m = c->m;
+        bool haproxy = streq(m->config->front, "haproxy");
+        auto_cleanup(freep) char *address = manager_url(m, "ENVIRONMENT");
+        auto_cleanup(freep) char *gateway = NULL;
+        const char *listen = haproxy ? m->config->front_listen : m->config->listen;
+        const char *colon = strrchr(listen, ':');
+        Counts n = { 0 };
+        int r = count_all(m, &n, reterr);
+
+        if (r < 0)
+                return r;
+        gateway = str_format("%.*s:%u", colon ? (int) (colon - listen) : 0, listen,
+                             gateway_port(m->gateway));
+        c->result = json_pack(
+                "{s:s, s:I, s:s, s:s, s:I, s:I, s:s, s:s?, s:s, s:s?, s:I, s:o, s:o, s:o, "
+                "s:{s:s?, s:s?}}",
+                "version", MAYFLY_VERSION, "pid", (json_int_t) getpid(), "installation",
+                ledger_installation(m->ledger), "state_dir", m->state_dir, "started_ms",
+                (json_int_t) m->started_ms, "now_ms", (json_int_t) clock_wall_ms(&clock_system),
+                "domain", m->config->domain, "address", address, "front", m->config->front,
+                "gateway", gateway, "projects", n.projects, "environments", environments_json(&n),
+                "resources", resources_json(&n), "frozen", frozen_json(m), "config", "file",
+                m->options->config, "fault", m->config_fault);
+        return c->result ? 0 : -ENOMEM;
+}
+
+int api_reap(ApiCall *c, Error *reterr) {
+        bool dry = json_is_true(json_object_get(c->body, "dry_run"));
+        const char *environment = json_string_value(json_object_get(c->body, "environment"));
+        json_t *report = NULL;
+        int r = engine_reap(c->m->engine, &c->actor, environment, dry, &report, reterr);
+
+        if (r < 0)
+                return r;
+        if (json_is_object(report))
+                c->result = report;
+        else
+                c->result = json_pack("{s:o}", "verdicts", report);
+        if (c->result)
+                (void) json_object_set_new(c->result, "dry_run", json_boolean(dry));
+        return c->result ? 0 : -ENOMEM;
+}
+
+int api_freeze(ApiCall *c, Error *reterr) {
+        bool on = json_is_true(json_object_get(c->body, "on"));
+        int r = engine_freeze(c->m->engine, &c->actor, on,
+                              json_string_value(json_object_get(c->body, "reason")), reterr);
+
+        if (r < 0)
+                return r;
+        c->result = json_pack("{s:b}", "frozen", on);
+        return c->result ? 0 : -ENOMEM;
+}
