@@ -68,29 +68,25 @@
 #define LIMIT_GRAPH_RESOURCES    500
 #define LIMIT_ENVIRONMENTS       10000
 #define LIMIT_EVENT_TEXT_BYTES   4096
-#define LIMIT_STUCK_RETRY_MS (24LL * 60 * 60 * 1000)
-#define LIMIT_GRAPH_RESOURCES 500
-#define LIMIT_ENVIRONMENTS 10000
-#define LIMIT_EVENT_TEXT_BYTES 4096
 
 /* process provider */
-#define LIMIT_PROCESS_STRINGS 10000 /* arguments or variables of one program */
-#define LIMIT_PROCESS_CONTAINERS 32
-#define LIMIT_PROCESS_FILES 256 /* declared files, or volumes, of one container */
-#define LIMIT_PROCESS_PORTS 64
-#define LIMIT_PROCESS_CLIENTS 32 /* of one keeper */
-#define LIMIT_PROCESS_CONNECTIONS 512 /* through one forwarder */
-#define LIMIT_PROCESS_PIDS 1024 /* processes of one container, unless the admin says otherwise */
-#define LIMIT_PROCESS_LOG_BYTES (1024 * 1024) /* one log file; there are LIMIT_PROCESS_LOG_FILES */
-#define LIMIT_PROCESS_LOG_FILES 4
-#define LIMIT_PROCESS_LOG_LINE 8192
-#define LIMIT_PROCESS_LOG_TAIL 20 /* lines repeated in an error */
-#define LIMIT_PROCESS_TMP_BYTES (1024LL * 1024 * 1024) /* /tmp of one container */
-#define LIMIT_PROCESS_CONTROL_BYTES (64 * 1024) /* one message to or from a keeper */
-#define LIMIT_PROCESS_BUILD_LOG_BYTES (512 * 1024) /* of a build's output in the reply */
-#define LIMIT_PROCESS_QUICK_EXITS 3 /* while a workload starts */
-#define LIMIT_PROCESS_RESTART_FIRST_MS 200
-#define LIMIT_PROCESS_RESTART_MAX_MS 60000
-#define LIMIT_PROCESS_LIVENESS_MS 10000
+#define LIMIT_PROCESS_STRINGS           10000 /* arguments or variables of one program */
+#define LIMIT_PROCESS_CONTAINERS        32
+#define LIMIT_PROCESS_FILES             256 /* declared files, or volumes, of one container */
+#define LIMIT_PROCESS_PORTS             64
+#define LIMIT_PROCESS_CLIENTS           32  /* of one keeper */
+#define LIMIT_PROCESS_CONNECTIONS       512 /* through one forwarder */
+#define LIMIT_PROCESS_PIDS              1024 /* processes of one container, unless the admin says otherwise */
+#define LIMIT_PROCESS_LOG_BYTES         (1024 * 1024) /* one log file; there are LIMIT_PROCESS_LOG_FILES */
+#define LIMIT_PROCESS_LOG_FILES         4
+#define LIMIT_PROCESS_LOG_LINE          8192
+#define LIMIT_PROCESS_LOG_TAIL          20                     /* lines repeated in an error */
+#define LIMIT_PROCESS_TMP_BYTES         (1024LL * 1024 * 1024) /* /tmp of one container */
+#define LIMIT_PROCESS_CONTROL_BYTES     (64 * 1024)            /* one message to or from a keeper */
+#define LIMIT_PROCESS_BUILD_LOG_BYTES   (512 * 1024) /* of a build's output in the reply */
+#define LIMIT_PROCESS_QUICK_EXITS       3            /* while a workload starts */
+#define LIMIT_PROCESS_RESTART_FIRST_MS  200
+#define LIMIT_PROCESS_RESTART_MAX_MS    60000
+#define LIMIT_PROCESS_LIVENESS_MS       10000
 #define LIMIT_PROCESS_LIVENESS_FAILURES 3
-#define LIMIT_PROCESS_PROBE_MS 1000
+#define LIMIT_PROCESS_PROBE_MS          1000

@@ -52,7 +52,8 @@ static void format_quota_v2(int64_t limit, char *buf) {
 
 static const Controller controllers[] = {
         { "cpu", "cpu.max", "cpu.cfs_quota_us", limit_cpu, format_quota_v2, format_quota },
-        { "memory", "memory.max", "memory.limit_in_bytes", limit_memory, format_plain, format_plain },
+        { "memory", "memory.max", "memory.limit_in_bytes", limit_memory, format_plain,
+          format_plain },
         { "pids", "pids.max", "pids.max", limit_pids, format_plain, format_plain },
 };
 
@@ -148,7 +149,9 @@ int cgroup_make(const char *uid, unsigned number, const CgroupLimits *limits, ch
                         continue;
                 base = v2 ? strdup(v2) : base_v1(c);
                 group = base ? str_format("%s/mayfly-%s.%u", base, uid, number) : NULL;
-                r = !group ? -ENOENT : v2 ? make_v2(base, group, c, limit) : make_v1(group, c, limit);
+                r = !group ? -ENOENT
+                    : v2   ? make_v2(base, group, c, limit)
+                           : make_v1(group, c, limit);
                 if (r == 0)
                         r = procs_add(&procs, group);
                 else if (r != -ENOMEM) {

@@ -32,9 +32,16 @@ static bool waits_complete(const Container *c) {
 int container_init(Container *c, Keeper *k, unsigned index, Error *reterr) {
         const json_t *list = json_object_get(k->spec, "containers");
 
-        *c = (Container){ .keeper = k, .index = index, .pidfd = -1, .out = -1, .err = -1, .status = -1,
-                          .started = -1, .streams = { { .stream = 'o' }, { .stream = 'e' } },
-                          .lines.fd = -1, .spec = json_array_get(list, index) };
+        *c = (Container){ .keeper = k,
+                          .index = index,
+                          .pidfd = -1,
+                          .out = -1,
+                          .err = -1,
+                          .status = -1,
+                          .started = -1,
+                          .streams = { { .stream = 'o' }, { .stream = 'e' } },
+                          .lines.fd = -1,
+                          .spec = json_array_get(list, index) };
         c->name = json_string_value(json_object_get(c->spec, "name"));
         if (!c->name || !path_component_valid(c->name))
                 return error_set(reterr, -EINVAL, "A container's name cannot be used");
@@ -77,8 +84,9 @@ static bool predecessors_passed(const Container *c) {
 
                         if (!streq_null(name, c->name))
                                 continue;
-                        if (streq_null(ready, "complete") ? p->state != CONTAINER_DONE
-                            : streq_null(ready, "healthy") ? !p->healthy : !p->running)
+                        if (streq_null(ready, "complete")  ? p->state != CONTAINER_DONE
+                            : streq_null(ready, "healthy") ? !p->healthy
+                                                           : !p->running)
                                 return false;
                 }
         }
@@ -105,13 +113,16 @@ static int limits_make(Container *c, Error *reterr) {
         if (r < 0 || !names.size)
                 return r;
         text = strbuf_take(&names);
-        lines_say(&c->lines, "limits are not applied: this machine gives no control group for: %s", text);
+        lines_say(&c->lines, "limits are not applied: this machine gives no control group for: %s",
+                  text);
         if (text) {
                 auto_cleanup(freep) char *note = str_format(
-                        "limits are not applied: container '%s': no control group for: %s", c->name, text);
+                        "limits are not applied: container '%s': no control group for: %s", c->name,
+                        text);
 
                 return note && !strv_contains(c->keeper->notes, note)
-                        ? strv_add(&c->keeper->notes, note) : 0;
+                               ? strv_add(&c->keeper->notes, note)
+                               : 0;
         }
         return -ENOMEM;
 }
@@ -207,9 +218,8 @@ __attribute__((noreturn)) static void child_become(const Container *c, const San
 static int container_prepare(Container *c, int status_fd, Sandbox *ret, Error *reterr) {
         const Keeper *k = c->keeper;
         const json_t *s = k->spec;
-        auto_cleanup(freep) char *folder = str_format("%s/files/%s",
-                                                      json_string_value(json_object_get(s, "run")),
-                                                      c->name);
+        auto_cleanup(freep) char *folder =
+                str_format("%s/files/%s", json_string_value(json_object_get(s, "run")), c->name);
         SandboxSpec spec = {
                 .bwrap = json_string_value(json_object_get(s, "bwrap")),
                 .root = k->root,
@@ -310,8 +320,8 @@ static bool successors_ended(const Container *c) {
         json_array_foreach(container_before(c), i, before)
                 for (size_t j = 0; j < k->n_containers; j++)
                         if (streq_null(json_string_value(json_object_get(before, "container")),
-                                       k->containers[j].name)
-                            && container_alive(k->containers + j))
+                                       k->containers[j].name) &&
+                            container_alive(k->containers + j))
                                 return false;
         return true;
 }
@@ -420,7 +430,8 @@ static const char *exit_format(int status, char buf[static 96]) {
         int code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 
         if (code > 128 && code < 128 + NSIG)
-                snprintf(buf, 96, "was ended by signal %d (%s)%s", code - 128, strsignal(code - 128),
+                snprintf(buf, 96, "was ended by signal %d (%s)%s", code - 128,
+                         strsignal(code - 128),
                          code - 128 == SIGKILL ? ", perhaps for its use of memory" : "");
         else
                 snprintf(buf, 96, "exited with code %d", code);
@@ -433,10 +444,12 @@ static void fail_exit(Container *c, const char *what) {
 
         (void) lines_tail_text(k->logs_fd, c->name, LIMIT_PROCESS_LOG_TAIL, "  ", &tail);
         keeper_fail(k, "invalid", "%s '%s' %s%s%s",
-                    k->role == KEEPER_BUILD ? "The build of" : "Container", 
-                    k->role == KEEPER_BUILD ? json_string_value(json_object_get(k->spec, "hostname"))
-                                            : c->name,
-                    what, tail && *tail ? "; its last lines:\n" : " and wrote nothing", tail ? tail : "");
+                    k->role == KEEPER_BUILD ? "The build of" : "Container",
+                    k->role == KEEPER_BUILD
+                            ? json_string_value(json_object_get(k->spec, "hostname"))
+                            : c->name,
+                    what, tail && *tail ? "; its last lines:\n" : " and wrote nothing",
+                    tail ? tail : "");
 }
 
 /* Everything of the container has ended. */
@@ -461,9 +474,9 @@ static void container_ended(Container *c) {
                 lines_say(&c->lines, "ended as it should");
                 return;
         }
-        if (k->state == KEEPER_STARTING
-            && (c->completes || !c->running || code == 126 || code == 127
-                || ++c->quick_exits > LIMIT_PROCESS_QUICK_EXITS)) {
+        if (k->state == KEEPER_STARTING &&
+            (c->completes || !c->running || code == 126 || code == 127 ||
+             ++c->quick_exits > LIMIT_PROCESS_QUICK_EXITS)) {
                 fail_exit(c, text);
                 return;
         }

@@ -13,7 +13,8 @@
 #include "providers/process/launch.h"
 
 static int base64_digit(char c) {
-        static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+        static const char digits[] =
+                "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
         const char *at = c ? strchr(digits, c) : NULL;
 
         return at ? (int) (at - digits) : -1;
@@ -50,10 +51,10 @@ int base64_decode(const char *text, char **ret, size_t *ret_size) {
         return 0;
 }
 
-int content_write(const char *path, const void *data, size_t size, mode_t mode, bool root, uid_t uid,
-                  Error *reterr) {
-        auto_cleanup(closep) int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC,
-                                           0600);
+int content_write(const char *path, const void *data, size_t size, mode_t mode, bool root,
+                  uid_t uid, Error *reterr) {
+        auto_cleanup(closep) int fd =
+                open(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
         int r;
 
         if (fd < 0)
@@ -82,15 +83,16 @@ static ContentBound *bound_find(Content *c, const char *target) {
         for (size_t i = 0; i < c->n_bounds; i++) {
                 ContentBound *b = c->bounds + i;
 
-                if (b->folder && path_beneath(target, b->target)
-                    && (!best || strlen(b->target) > strlen(best->target)))
+                if (b->folder && path_beneath(target, b->target) &&
+                    (!best || strlen(b->target) > strlen(best->target)))
                         best = b;
         }
         return best;
 }
 
 /* Where, on the host, a thing must be made to be seen at target: in the layer of an overlay. */
-static int overlay_place(Content *c, ContentBound *b, const char *target, char **ret, Error *reterr) {
+static int overlay_place(Content *c, ContentBound *b, const char *target, char **ret,
+                         Error *reterr) {
         SandboxOverlay *o = NULL;
         const char *rest = path_beneath(target, b->target);
         int r;
@@ -133,9 +135,31 @@ static int parent_make(const char *path, Error *reterr) {
         return mkdir_p(parent, 0755, reterr);
 }
 
-static int args_add(Content *c, const char *option, const char *source, const char *target) {
-        int r = strv_add(&c->args, option);
+/* bubblewrap would give folders that it makes on the way the modes of what they lead to. */
+static int args_add_parents(Content *c, const char *target) {
+        int r = 0;
 
+        if (bound_find(c, target))
+                return 0;
+        for (const char *at = strchr(target + 1, '/'); at && r == 0; at = strchr(at + 1, '/')) {
+                auto_cleanup(freep) char *parent = strndup(target, (size_t) (at - target));
+
+                r = parent ? strv_add(&c->args, "--perms") : -ENOMEM;
+                if (r == 0)
+                        r = strv_add(&c->args, "0755");
+                if (r == 0)
+                        r = strv_add(&c->args, "--dir");
+                if (r == 0)
+                        r = strv_add(&c->args, parent);
+        }
+        return r;
+}
+
+static int args_add(Content *c, const char *option, const char *source, const char *target) {
+        int r = args_add_parents(c, target);
+
+        if (r == 0)
+                r = strv_add(&c->args, option);
         if (r == 0 && source)
                 r = strv_add(&c->args, source);
         return r == 0 ? strv_add(&c->args, target) : r;
@@ -160,15 +184,16 @@ static int folder_open_beneath(int fd, const char *sub, int *ret, Error *reterr)
                 if (!part)
                         return -ENOMEM;
                 if (streq(part, ".") || streq(part, ".."))
-                        return error_set(reterr, -EINVAL, "A path in a volume may not have '%s'", part);
+                        return error_set(reterr, -EINVAL, "A path in a volume may not have '%s'",
+                                         part);
                 if (mkdirat(at, part, 0755) < 0 && errno != EEXIST)
                         return error_set(reterr, -errno, "Cannot make '%s' in a volume: %s", part,
                                          strerror(errno));
                 next = (int) syscall(SYS_openat2, at, part, &how, sizeof(how));
                 if (next < 0)
                         return error_set(reterr, -EINVAL,
-                                         "'%s' in a volume is not a folder that can be used: %s", part,
-                                         strerror(errno));
+                                         "'%s' in a volume is not a folder that can be used: %s",
+                                         part, strerror(errno));
                 close(at);
                 at = fcntl(next, F_DUPFD_CLOEXEC, LAUNCH_FD_FREE);
                 close(next);
@@ -179,7 +204,7 @@ static int folder_open_beneath(int fd, const char *sub, int *ret, Error *reterr)
         return 0;
 }
 
-static int fds_add(Sandbox *s, int fd) {
+int sandbox_keep_fd(Sandbox *s, int fd) {
         int *fds = realloc(s->fds, (s->n_fds + 1) * sizeof(int));
 
         if (!fds)
@@ -207,14 +232,14 @@ static int volume_bind(Content *c, const json_t *volume, const char *target, Err
         r = folder_open_beneath(top, sub ? sub : "", &fd, reterr);
         if (r < 0)
                 return r;
-        if (c->spec->root && !read_only
-            && fchownat(fd, "", c->spec->uid, c->spec->uid, AT_EMPTY_PATH) < 0)
+        if (c->spec->root && !read_only &&
+            fchownat(fd, "", c->spec->uid, c->spec->uid, AT_EMPTY_PATH) < 0)
                 return error_set(reterr, -errno, "Cannot hand over the volume at '%s': %s", target,
                                  strerror(errno));
         snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
         r = args_add(c, read_only ? "--ro-bind" : "--bind", path, target);
         if (r == 0)
-                r = fds_add(c->sandbox, fd);
+                r = sandbox_keep_fd(c->sandbox, fd);
         if (r == 0)
                 TAKE_FD(fd);
         return r;
@@ -222,7 +247,8 @@ static int volume_bind(Content *c, const json_t *volume, const char *target, Err
 
 static int volume_add(Content *c, const json_t *volume, Error *reterr) {
         const char *target = json_string_value(json_object_get(volume, "target"));
-        const char *type = json_string_value(json_object_get(json_object_get(volume, "source"), "type"));
+        const char *type =
+                json_string_value(json_object_get(json_object_get(volume, "source"), "type"));
         auto_cleanup(freep) char *path = NULL, *place = NULL;
         ContentBound *bound;
         int r = sandbox_target(target ? target : "", &path, reterr);
@@ -231,7 +257,8 @@ static int volume_add(Content *c, const json_t *volume, Error *reterr) {
                 return r;
         for (char **t = c->taken; t && *t; t++)
                 if (path_beneath(path, *t) || path_beneath(*t, path))
-                        return error_set(reterr, -EINVAL, "The volumes at '%s' and '%s' overlap", path, *t);
+                        return error_set(reterr, -EINVAL, "The volumes at '%s' and '%s' overlap",
+                                         path, *t);
         bound = bound_find(c, path);
         if (bound) {
                 r = overlay_place(c, bound, path, &place, reterr);
@@ -243,14 +270,13 @@ static int volume_add(Content *c, const json_t *volume, Error *reterr) {
         if (r < 0)
                 return r;
         if (streq_null(type, "tmpfs")) {
-                r = strv_add(&c->args, "--perms");
-                if (r == 0)
-                        r = args_add(c, "1777", "--tmpfs", path);
-                return r;
+                return args_add(c, "--tmpfs", NULL, path);
         }
         if (!streq_null(type, "bind"))
-                return error_set(reterr, -EINVAL, "The volume at '%s' is of the type '%s'; this provider"
-                                 " mounts 'bind' and 'tmpfs'", path, type ? type : "");
+                return error_set(reterr, -EINVAL,
+                                 "The volume at '%s' is of the type '%s'; this provider"
+                                 " mounts 'bind' and 'tmpfs'",
+                                 path, type ? type : "");
         return volume_bind(c, volume, path, reterr);
 }
 
@@ -299,8 +325,10 @@ static int file_add(Content *c, const json_t *file, size_t index, Error *reterr)
         /* A running sibling may write there, also links, while this one is being set up. */
         for (char **t = c->taken; t && *t; t++)
                 if (path_beneath(path, *t))
-                        return error_set(reterr, -EINVAL, "The file '%s' lies in the volume at '%s';"
-                                         " choose a target outside of volumes", path, *t);
+                        return error_set(reterr, -EINVAL,
+                                         "The file '%s' lies in the volume at '%s';"
+                                         " choose a target outside of volumes",
+                                         path, *t);
         bound = bound_find(c, path);
         if (bound) {
                 r = overlay_place(c, bound, path, &place, reterr);

@@ -26,5 +26,5 @@ int content_add_files(Content *c, Error *reterr);
 /* Decodes standard base64 into an owned buffer. */
 int base64_decode(const char *text, char **ret, size_t *ret_size);
 /* Writes a file with exactly this mode, owned by uid when root. Fails when it is there. */
-int content_write(const char *path, const void *data, size_t size, mode_t mode, bool root, uid_t uid,
-                  Error *reterr);
+int content_write(const char *path, const void *data, size_t size, mode_t mode, bool root,
+                  uid_t uid, Error *reterr);

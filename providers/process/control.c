@@ -37,7 +37,8 @@ int control_open(Keeper *k, Error *reterr) {
         umask(022);
         if (r == 0 && listen(k->listen_fd, LIMIT_PROCESS_CLIENTS) < 0)
                 r = -errno;
-        return r < 0 ? error_set(reterr, r, "Cannot listen on the control socket: %s", strerror(-r)) : 0;
+        return r < 0 ? error_set(reterr, r, "Cannot listen on the control socket: %s", strerror(-r))
+                     : 0;
 }
 
 void client_close(Keeper *k, Client *client) {
@@ -83,14 +84,19 @@ static json_t *notes_json(const Keeper *k) {
 
 static void answer_wait(Keeper *k, Client *client) {
         if (k->state == KEEPER_READY)
-                client_send(k, client, json_pack("{s:s,s:o}", "state", "ready", "notes", notes_json(k)), NULL,
+                client_send(k, client,
+                            json_pack("{s:s,s:o}", "state", "ready", "notes", notes_json(k)), NULL,
                             0);
         else if (k->state == KEEPER_FAILED)
-                client_send(k, client, json_pack("{s:s,s:s,s:s}", "state", "failed", "class",
-                                                 k->failure_class, "message", k->failure), NULL, 0);
+                client_send(k, client,
+                            json_pack("{s:s,s:s,s:s}", "state", "failed", "class", k->failure_class,
+                                      "message", k->failure),
+                            NULL, 0);
         else if (k->state == KEEPER_STOPPING || k->state == KEEPER_STOPPED)
-                client_send(k, client, json_pack("{s:s,s:s,s:s}", "state", "failed", "class", "conflict",
-                                                 "message", "It was stopped meanwhile"), NULL, 0);
+                client_send(k, client,
+                            json_pack("{s:s,s:s,s:s}", "state", "failed", "class", "conflict",
+                                      "message", "It was stopped meanwhile"),
+                            NULL, 0);
         else
                 client->kind = CLIENT_WAIT;
 }
@@ -100,8 +106,8 @@ static const char *state_detail(const Keeper *k, char *buf, size_t size) {
                 const Container *c = k->containers + i;
 
                 if (c->state == CONTAINER_WAITING && c->restarts > 0) {
-                        snprintf(buf, size, "container '%s' ended %u times and is started again", c->name,
-                                 c->restarts);
+                        snprintf(buf, size, "container '%s' ended %u times and is started again",
+                                 c->name, c->restarts);
                         return buf;
                 }
         }
@@ -116,15 +122,16 @@ static void answer_status(Keeper *k, Client *client) {
         for (size_t i = 0; i < k->n_containers; i++) {
                 const Container *c = k->containers + i;
 
-                (void) json_array_append_new(
-                        containers, json_pack("{s:s,s:s,s:i}", "name", c->name, "state",
-                                              container_states[c->state], "restarts", (int) c->restarts));
+                (void) json_array_append_new(containers,
+                                             json_pack("{s:s,s:s,s:i}", "name", c->name, "state",
+                                                       container_states[c->state], "restarts",
+                                                       (int) c->restarts));
         }
         client_send(k, client,
                     json_pack("{s:s,s:s,s:O?,s:o,s:o}", "state", keeper_state_to_string(k->state),
                               "detail", state_detail(k, detail, sizeof(detail)), "digest",
-                              json_object_get(k->spec, "digest"), "notes", notes_json(k), "containers",
-                              containers),
+                              json_object_get(k->spec, "digest"), "notes", notes_json(k),
+                              "containers", containers),
                     NULL, 0);
 }
 
@@ -148,7 +155,8 @@ static void answer_enter(Keeper *k, Client *client, const char *name) {
         if (!c)
                 client_send(k, client, json_pack("{s:s}", "error", why), NULL, 0);
         else
-                client_send(k, client, json_pack("{s:s,s:s}", "state", "entered", "container", c->name),
+                client_send(k, client,
+                            json_pack("{s:s,s:s}", "state", "entered", "container", c->name),
                             (int[]){ c->pidfd, record }, 2);
 }
 
@@ -183,7 +191,8 @@ void control_read(Keeper *k, Client *client) {
         if (n < 0 && (errno == EAGAIN || errno == EINTR))
                 return;
         text = n > 0 && client->size + (size_t) n < 4096
-                ? realloc(client->text, client->size + (size_t) n + 1) : NULL;
+                       ? realloc(client->text, client->size + (size_t) n + 1)
+                       : NULL;
         if (!text) {
                 client_close(k, client);
                 return;
@@ -214,8 +223,10 @@ void control_accept(Keeper *k) {
 }
 
 static const char *change_of(KeeperState state) {
-        return state == KEEPER_READY ? "ready" : state == KEEPER_UNREADY ? "unready"
-                : state == KEEPER_STOPPING ? "stopped" : NULL;
+        return state == KEEPER_READY      ? "ready"
+               : state == KEEPER_UNREADY  ? "unready"
+               : state == KEEPER_STOPPING ? "stopped"
+                                          : NULL;
 }
 
 void control_tell(Keeper *k) {
@@ -227,13 +238,15 @@ void control_tell(Keeper *k) {
 
                 if (client->fd < 0)
                         continue;
-                if (client->kind == CLIENT_WAIT && k->state != KEEPER_STARTING
-                    && k->state != KEEPER_UNREADY) {
+                if (client->kind == CLIENT_WAIT && k->state != KEEPER_STARTING &&
+                    k->state != KEEPER_UNREADY) {
                         client->kind = CLIENT_NEW;
                         answer_wait(k, client);
                 } else if (client->kind == CLIENT_WATCH && change)
-                        client_send(k, client, json_pack("{s:s,s:s}", "change", change, "detail",
-                                                         state_detail(k, detail, sizeof(detail))), NULL, 0);
+                        client_send(k, client,
+                                    json_pack("{s:s,s:s}", "change", change, "detail",
+                                              state_detail(k, detail, sizeof(detail))),
+                                    NULL, 0);
                 else if (client->kind == CLIENT_STOP && k->state == KEEPER_STOPPED)
                         client_send(k, client, json_pack("{s:s}", "state", "stopped"), NULL, 0);
         }

@@ -17,9 +17,9 @@
 
 typedef struct Way {
         int pipe[2];
-        size_t held;  /* bytes in the pipe */
-        bool ended;   /* nothing more comes from the source */
-        bool closed;  /* and the destination was told so */
+        size_t held; /* bytes in the pipe */
+        bool ended;  /* nothing more comes from the source */
+        bool closed; /* and the destination was told so */
 } Way;
 
 typedef struct Connection Connection;
@@ -104,7 +104,8 @@ static void connection_step(Forward *f, Connection *c) {
         socklen_t size = sizeof(error);
 
         if (!c->connected) {
-                if (getsockopt(c->sides[1].fd, SOL_SOCKET, SO_ERROR, &error, &size) < 0 || error != 0) {
+                if (getsockopt(c->sides[1].fd, SOL_SOCKET, SO_ERROR, &error, &size) < 0 ||
+                    error != 0) {
                         connection_end(f, c);
                         return;
                 }
@@ -130,7 +131,8 @@ static void connection_step(Forward *f, Connection *c) {
 }
 
 static void forward_accept(Forward *f, const Side *listener) {
-        struct sockaddr_in to = { .sin_family = AF_INET, .sin_port = htons(listener->target),
+        struct sockaddr_in to = { .sin_family = AF_INET,
+                                  .sin_port = htons(listener->target),
                                   .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
         int fd = accept4(listener->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC), one = 1;
         Connection *c;
@@ -149,10 +151,11 @@ static void forward_accept(Forward *f, const Side *listener) {
         c->sides[1].fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
         if (c->sides[1].fd >= 0)
                 (void) setsockopt(c->sides[1].fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
-        if (c->sides[1].fd < 0 || pipe2(c->ways[0].pipe, O_CLOEXEC | O_NONBLOCK) < 0
-            || pipe2(c->ways[1].pipe, O_CLOEXEC | O_NONBLOCK) < 0
-            || (connect(c->sides[1].fd, (struct sockaddr *) &to, sizeof(to)) < 0 && errno != EINPROGRESS)
-            || side_arm(f, &c->sides[1], EPOLLOUT) < 0)
+        if (c->sides[1].fd < 0 || pipe2(c->ways[0].pipe, O_CLOEXEC | O_NONBLOCK) < 0 ||
+            pipe2(c->ways[1].pipe, O_CLOEXEC | O_NONBLOCK) < 0 ||
+            (connect(c->sides[1].fd, (struct sockaddr *) &to, sizeof(to)) < 0 &&
+             errno != EINPROGRESS) ||
+            side_arm(f, &c->sides[1], EPOLLOUT) < 0)
                 connection_end(f, c);
 }
 

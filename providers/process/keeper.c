@@ -2,11 +2,9 @@
 
 #include <fcntl.h>
 #include <malloc.h>
-#include <net/if.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -17,6 +15,7 @@
 #include "orchestrator/base/log.h"
 #include "orchestrator/base/str.h"
 #include "orchestrator/base/time.h"
+#include "providers/process/bridge.h"
 #include "providers/process/cgroup.h"
 #include "providers/process/launch.h"
 
@@ -144,8 +143,9 @@ static void tail_add(const Keeper *k, StrBuf *b) {
         for (size_t i = 0; i < k->n_containers; i++) {
                 auto_cleanup(freep) char *tail = NULL;
 
-                if (lines_tail_text(k->logs_fd, k->containers[i].name, LIMIT_PROCESS_LOG_TAIL, "  ", &tail) < 0
-                    || !*tail)
+                if (lines_tail_text(k->logs_fd, k->containers[i].name, LIMIT_PROCESS_LOG_TAIL, "  ",
+                                    &tail) < 0 ||
+                    !*tail)
                         continue;
                 strbuf_addf(b, "\nLast lines of '%s':\n%s", k->containers[i].name, tail);
         }
@@ -187,19 +187,24 @@ static void start_overdue(Keeper *k) {
         else if (containers_up(k, &probed, &survive) && port) {
                 auto_cleanup(freep) char *listening = ports_listening(k->containers[0].pidfd);
 
-                strbuf_addf(&b, "Port %u (%s) of workload '%s' did not accept a connection within %s; %s%s",
-                            port, port_name(k, port), workload, time,
-                            listening && *listening ? "it listens on: " : "it listens on no port",
-                            listening ? listening : "");
+                strbuf_addf(
+                        &b,
+                        "Port %u (%s) of workload '%s' did not accept a connection within %s; %s%s",
+                        port, port_name(k, port), workload, time,
+                        listening && *listening ? "it listens on: " : "it listens on no port",
+                        listening ? listening : "");
         } else
                 for (size_t i = 0; i < k->n_containers; i++) {
                         const Container *c = k->containers + i;
 
                         if (c->completes ? c->state == CONTAINER_DONE : c->healthy)
                                 continue;
-                        strbuf_addf(&b, "Container '%s' of workload '%s' %s within %s", c->name, workload,
-                                    c->completes ? "did not end" : c->running ? "did not pass its readiness probe"
-                                                 : "did not start", time);
+                        strbuf_addf(&b, "Container '%s' of workload '%s' %s within %s", c->name,
+                                    workload,
+                                    c->completes ? "did not end"
+                                    : c->running ? "did not pass its readiness probe"
+                                                 : "did not start",
+                                    time);
                         break;
                 }
         tail_add(k, &b);
@@ -241,6 +246,7 @@ static int64_t keeper_step(Keeper *k) {
         return k->state == KEEPER_STOPPED ? now : next;
 }
 
+/* Forks the forwarder; ps(1) and those who look for keepers see that it is none. */
 static void forwarder_start(Keeper *k) {
         sigset_t none;
 
@@ -251,6 +257,7 @@ static void forwarder_start(Keeper *k) {
                 return;
         sigemptyset(&none);
         sigprocmask(SIG_SETMASK, &none, NULL);
+        (void) snprintf(k->title, sizeof("mayfly-keeper"), "mayfly-relay");
         forward_run(k->listeners, k->targets, k->n_listeners);
 }
 
@@ -354,9 +361,9 @@ static int identity_write(Keeper *k, Error *reterr) {
         uint64_t start = 0;
         json_t *identity;
 
-        if (readlink("/proc/self", pid, sizeof(pid) - 1) < 0
-            || read_file("/proc/self/stat", 4096, &stat_text, NULL, reterr) < 0
-            || read_file("/proc/sys/kernel/random/boot_id", 64, &boot, NULL, reterr) < 0)
+        if (readlink("/proc/self", pid, sizeof(pid) - 1) < 0 ||
+            read_file("/proc/self/stat", 4096, &stat_text, NULL, reterr) < 0 ||
+            read_file("/proc/sys/kernel/random/boot_id", 64, &boot, NULL, reterr) < 0)
                 return error_set(reterr, -EIO, "Cannot read /proc");
         boot[strcspn(boot, "\n")] = '\0';
         at = strrchr(stat_text, ')');
@@ -364,9 +371,10 @@ static int identity_write(Keeper *k, Error *reterr) {
                 at = strchr(at + 1, ' ');
         if (at)
                 start = strtoull(at, NULL, 10);
-        identity = json_pack("{s:O,s:O,s:i,s:I,s:s,s:O}", "marker", json_object_get(k->spec, "marker"),
-                             "digest", json_object_get(k->spec, "digest"), "pid", atoi(pid), "start",
-                             (json_int_t) start, "boot", boot, "role", json_object_get(k->spec, "role"));
+        identity = json_pack(
+                "{s:O,s:O*,s:i,s:I,s:s,s:O}", "marker", json_object_get(k->spec, "marker"),
+                "digest", json_object_get(k->spec, "digest"), "pid", atoi(pid), "start",
+                (json_int_t) start, "boot", boot, "role", json_object_get(k->spec, "role"));
         text = identity ? json_dumps(identity, JSON_INDENT(1)) : NULL;
         json_decref(identity);
         path = path_join(run, "keeper.json");
@@ -398,11 +406,16 @@ static int roles_init(Keeper *k, Error *reterr) {
         for (size_t i = 0; role && i < N_ELEMENTS(roles); i++)
                 if (streq(roles[i], role))
                         k->role = (KeeperRole) i;
-        if (k->role == KEEPER_HOLD)
-                return 0;
+        if (k->role == KEEPER_HOLD) {
+                int r = netns_prepare();
+
+                return r < 0 ? error_set(reterr, r, "Cannot prepare the network: %s", strerror(-r))
+                             : 0;
+        }
         fd = inside ? open(inside, O_RDONLY | O_CLOEXEC) : -1;
         if (fd < 0)
-                return error_set(reterr, -ENOENT, "The program '%s' cannot be opened", inside ? inside : "");
+                return error_set(reterr, -ENOENT, "The program '%s' cannot be opened",
+                                 inside ? inside : "");
         k->inside_fd = fcntl(fd, F_DUPFD_CLOEXEC, LAUNCH_FD_FREE);
         close(fd);
         return k->inside_fd < 0 ? -errno : 0;
@@ -417,8 +430,8 @@ static int listeners_init(Keeper *k) {
                         return -E2BIG;
                 k->listeners[i] = KEEPER_FD_LISTENERS + (int) i;
                 k->targets[i] = (uint16_t) json_integer_value(target);
-                if (fcntl(k->listeners[i], F_SETFD, FD_CLOEXEC) < 0
-                    || fcntl(k->listeners[i], F_SETFL, O_NONBLOCK) < 0)
+                if (fcntl(k->listeners[i], F_SETFD, FD_CLOEXEC) < 0 ||
+                    fcntl(k->listeners[i], F_SETFL, O_NONBLOCK) < 0)
                         return -errno;
                 k->n_listeners++;
         }
@@ -429,12 +442,14 @@ static int containers_init(Keeper *k, Error *reterr) {
         size_t n = json_array_size(json_object_get(k->spec, "containers"));
 
         if (n > LIMIT_PROCESS_CONTAINERS)
-                return error_set(reterr, -EINVAL, "More than %d containers", LIMIT_PROCESS_CONTAINERS);
+                return error_set(reterr, -EINVAL, "More than %d containers",
+                                 LIMIT_PROCESS_CONTAINERS);
         k->containers = calloc(n + 1, sizeof(Container));
         if (!k->containers)
                 return -ENOMEM;
         for (; k->n_containers < n; k->n_containers++) {
-                int r = container_init(k->containers + k->n_containers, k, (unsigned) k->n_containers, reterr);
+                int r = container_init(k->containers + k->n_containers, k,
+                                       (unsigned) k->n_containers, reterr);
 
                 if (r < 0)
                         return r;
@@ -466,10 +481,12 @@ static int keeper_init(Keeper *k, Error *reterr) {
         if (json_is_true(json_object_get(k->spec, "netns")))
                 k->netns_fd = fcntl(KEEPER_FD_NETNS, F_DUPFD_CLOEXEC, LAUNCH_FD_FREE);
         if (mkdirat(k->run_fd, "logs", 0700) < 0 && errno != EEXIST)
-                return error_set(reterr, -errno, "Cannot make the folder of logs: %s", strerror(errno));
+                return error_set(reterr, -errno, "Cannot make the folder of logs: %s",
+                                 strerror(errno));
         k->logs_fd = openat(k->run_fd, "logs", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         if (k->logs_fd < 0)
-                return error_set(reterr, -errno, "Cannot open the folder of logs: %s", strerror(errno));
+                return error_set(reterr, -errno, "Cannot open the folder of logs: %s",
+                                 strerror(errno));
         r = signals_open(k);
         if (r == 0)
                 r = listeners_init(k);
@@ -511,19 +528,25 @@ static void on_line(void *userdata, char stream, const char *text, size_t size) 
 }
 
 int main(int argc, char **argv) {
-        Keeper k = { .listen_fd = -1, .signal_fd = -1, .netns_fd = -1, .inside_fd = -1, .logs_fd = -1,
+        Keeper k = { .listen_fd = -1,
+                     .signal_fd = -1,
+                     .netns_fd = -1,
+                     .inside_fd = -1,
+                     .logs_fd = -1,
                      .run_fd = KEEPER_FD_RUN };
         auto_error error = { 0 };
         int r;
 
         umask(022);
+        k.title = argv[0];
         for (size_t i = 0; i < LIMIT_PROCESS_CLIENTS; i++)
                 k.clients[i].fd = -1;
         r = keeper_init(&k, &error);
         k.boot = k.clients;
         *k.boot = (Client){ .fd = KEEPER_FD_BOOT, .kind = CLIENT_WAIT };
         if (r < 0) {
-                keeper_fail(&k, r == -EINVAL ? "invalid" : "transient", "%s", error_text(&error, r));
+                keeper_fail(&k, r == -EINVAL ? "invalid" : "transient", "%s",
+                            error_text(&error, r));
                 control_tell(&k);
         } else {
                 for (size_t i = 0; k.role == KEEPER_BUILD && i < k.n_containers; i++) {

@@ -71,11 +71,11 @@ typedef struct Container {
         char status_text[256]; /* what bubblewrap says about init */
         char **procs;          /* owned: control groups to join */
         bool limited;          /* procs have been made, as far as they can be */
-        bool running;   /* the program itself has been executed */
-        bool completes; /* others wait for its end */
-        bool healthy;   /* its readiness probe has passed since it was started */
-        bool signalled; /* SIGTERM has been sent */
-        int exit_status; /* of bubblewrap */
+        bool running;          /* the program itself has been executed */
+        bool completes;        /* others wait for its end */
+        bool healthy;          /* its readiness probe has passed since it was started */
+        bool signalled;        /* SIGTERM has been sent */
+        int exit_status;       /* of bubblewrap */
         int64_t started_ms, next_start_ms, kill_ms; /* boot time; 0: none */
         int64_t delay_ms;
         unsigned restarts, quick_exits;
@@ -113,6 +113,7 @@ struct Keeper {
         uint16_t targets[LIMIT_PROCESS_PORTS];
         size_t n_listeners;
         pid_t forwarder;
+        char *title;   /* argv[0]: always "mayfly-keeper" */
         char **notes;  /* owned */
         char *failure; /* owned sentence */
         const char *failure_class;

@@ -165,7 +165,8 @@ static int become(const Launch *l) {
         if (l->uid > 0) {
                 uid_t id = (uid_t) l->uid;
 
-                if (setgroups(0, NULL) < 0 || setresgid(id, id, id) < 0 || setresuid(id, id, id) < 0)
+                if (setgroups(0, NULL) < 0 || setresgid(id, id, id) < 0 ||
+                    setresuid(id, id, id) < 0)
                         return -errno;
         }
         if (l->processes > 0 && setrlimit(RLIMIT_NPROC, &processes) < 0)
@@ -190,8 +191,8 @@ static void program_exec(const Launch *l) {
         }
         while (*name) {
                 size_t n = strcspn(path, ":");
-                auto_cleanup(freep) char *full = str_format("%.*s%s%s", (int) n, path, n ? "/" : "",
-                                                            name);
+                auto_cleanup(freep) char *full =
+                        str_format("%.*s%s%s", (int) n, path, n ? "/" : "", name);
 
                 if (full)
                         execve(full, l->argv, l->env);

@@ -14,15 +14,15 @@
 #include "orchestrator/base/error.h"
 
 typedef struct Launch {
-        int64_t uid;       /* user and group to become; -1: stay who we are */
-        int64_t processes; /* RLIMIT_NPROC; 0: as it is */
-        char *cwd;         /* owned */
+        int64_t uid;        /* user and group to become; -1: stay who we are */
+        int64_t processes;  /* RLIMIT_NPROC; 0: as it is */
+        char *cwd;          /* owned */
         char **argv, **env; /* owned, NULL-terminated */
 } Launch;
 
 /* Where mayfly-inside finds the record, and itself. */
-#define LAUNCH_FD 3
-#define LAUNCH_INSIDE_FD 4
+#define LAUNCH_FD         3
+#define LAUNCH_INSIDE_FD  4
 #define LAUNCH_STARTED_FD 5
 /* Other descriptors that a sandbox is given start here. */
 #define LAUNCH_FD_FREE 10

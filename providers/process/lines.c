@@ -19,7 +19,8 @@ static int file_open(Lines *l) {
 
         if (!name)
                 return -ENOMEM;
-        l->fd = openat(l->dir_fd, name, O_WRONLY | O_APPEND | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
+        l->fd = openat(l->dir_fd, name, O_WRONLY | O_APPEND | O_CREAT | O_NOFOLLOW | O_CLOEXEC,
+                       0600);
         if (l->fd < 0)
                 return -errno;
         l->size = fstat(l->fd, &st) == 0 ? st.st_size : 0;
@@ -29,7 +30,8 @@ static int file_open(Lines *l) {
 static void files_rotate(Lines *l) {
         l->fd = fd_close(l->fd);
         for (unsigned i = LIMIT_PROCESS_LOG_FILES - 1; i > 0; i--) {
-                auto_cleanup(freep) char *from = file_name(l->name, i - 1), *to = file_name(l->name, i);
+                auto_cleanup(freep) char *from = file_name(l->name, i - 1),
+                                         *to = file_name(l->name, i);
 
                 if (from && to)
                         (void) renameat(l->dir_fd, from, l->dir_fd, to);
@@ -46,7 +48,8 @@ int lines_open(Lines *l, int dir_fd, const char *name, Error *reterr) {
         if (!l->name)
                 return -ENOMEM;
         r = file_open(l);
-        return r < 0 ? error_set(reterr, r, "Cannot open the log of '%s': %s", name, strerror(-r)) : 0;
+        return r < 0 ? error_set(reterr, r, "Cannot open the log of '%s': %s", name, strerror(-r))
+                     : 0;
 }
 
 void lines_close(Lines *l) {

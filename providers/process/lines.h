@@ -13,9 +13,9 @@
 #include "orchestrator/base/str.h"
 
 typedef struct Lines {
-        int dir_fd;  /* borrowed: the folder */
-        char *name;  /* owned: the container's */
-        int fd;      /* -1: not open */
+        int dir_fd; /* borrowed: the folder */
+        char *name; /* owned: the container's */
+        int fd;     /* -1: not open */
         off_t size;
         /* also told of each line; may be NULL */
         void (*on_line)(void *userdata, char stream, const char *text, size_t size);

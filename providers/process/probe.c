@@ -42,8 +42,8 @@ static void gateway_address(const Keeper *k, uint16_t port, struct sockaddr_in *
 }
 
 bool port_accepts(const Keeper *k, uint16_t port) {
-        auto_cleanup(closep) int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-        struct linger reset = { .l_onoff = 1 };
+        auto_cleanup(closep) int fd =
+                socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
         struct pollfd p = { .fd = fd, .events = POLLOUT };
         struct sockaddr_in to;
         int error = 0;
@@ -51,13 +51,12 @@ bool port_accepts(const Keeper *k, uint16_t port) {
 
         if (fd < 0)
                 return false;
-        (void) setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
         gateway_address(k, port, &to);
         if (connect(fd, (struct sockaddr *) &to, sizeof(to)) == 0)
                 return true;
         /* On the same machine an answer takes microseconds. */
-        return errno == EINPROGRESS && poll(&p, 1, 5) == 1
-                && getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size) == 0 && error == 0;
+        return errno == EINPROGRESS && poll(&p, 1, 5) == 1 &&
+               getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size) == 0 && error == 0;
 }
 
 static bool text_plain(const char *s) {
@@ -77,8 +76,10 @@ static char *http_request(const Keeper *k, const json_t *get) {
 
         path = path && text_plain(path) ? path : "/";
         host = host && text_plain(host) ? host : address ? address : "127.0.0.1";
-        strbuf_addf(&b, "GET %s%s HTTP/1.1\r\nHost: %s\r\nUser-Agent: mayfly-probe\r\n"
-                    "Connection: close\r\n", path[0] == '/' ? "" : "/", path, host);
+        strbuf_addf(&b,
+                    "GET %s%s HTTP/1.1\r\nHost: %s\r\nUser-Agent: mayfly-probe\r\n"
+                    "Connection: close\r\n",
+                    path[0] == '/' ? "" : "/", path, host);
         json_array_foreach(json_object_get(get, "headers"), i, header) {
                 const char *name = json_string_value(json_object_get(header, "name"));
                 const char *value = json_string_value(json_object_get(header, "value"));
@@ -125,13 +126,14 @@ __attribute__((noreturn)) static void exec_run(const Container *c, const json_t 
         int fd, null = open("/dev/null", O_RDWR);
         size_t n = json_array_size(command);
 
-        if (null < 0 || dup2(null, 0) < 0 || dup2(null, 1) < 0 || dup2(null, 2) < 0
-            || container_record(c, &fd, &error) < 0 || launch_read(fd, &l, &error) < 0)
+        if (null < 0 || dup2(null, 0) < 0 || dup2(null, 1) < 0 || dup2(null, 2) < 0 ||
+            container_record(c, &fd, &error) < 0 || launch_read(fd, &l, &error) < 0)
                 _exit(126);
         l.argv = calloc(n + 1, sizeof(char *));
         for (size_t i = 0; l.argv && i < n; i++)
                 l.argv[i] = strdup(json_string_value(json_array_get(command, i))
-                                   ? json_string_value(json_array_get(command, i)) : "");
+                                           ? json_string_value(json_array_get(command, i))
+                                           : "");
         launch_enter(&l, c->pidfd, !c->keeper->root);
 }
 
@@ -163,7 +165,8 @@ void probe_cancel(Container *c) {
 
 static void probe_later(Container *c, int64_t now) {
         if (c->healthy) {
-                c->probe_next_ms = probe_member(c, "liveness") ? now + LIMIT_PROCESS_LIVENESS_MS : 0;
+                c->probe_next_ms =
+                        probe_member(c, "liveness") ? now + LIMIT_PROCESS_LIVENESS_MS : 0;
                 return;
         }
         c->probe_delay_ms = c->probe_delay_ms ? c->probe_delay_ms * 2 : 2;
@@ -220,8 +223,9 @@ void ports_parse(const char *text, StrBuf *b) {
                 uint32_t words[4] = { 0 };
 
                 line++;
-                if (sscanf(line, " %*u: %32[0-9A-F]:%x %*[0-9A-F]:%*x %x", hex, &port, &state) != 3
-                    || state != 0x0a)
+                if (sscanf(line, " %*u: %32[0-9A-F]:%x %*[0-9A-F]:%*x %x", hex, &port, &state) !=
+                            3 ||
+                    state != 0x0a)
                         continue;
                 for (size_t i = 0; i < strlen(hex) / 8; i++) {
                         char word[9] = { 0 };
@@ -230,7 +234,8 @@ void ports_parse(const char *text, StrBuf *b) {
                         words[i] = (uint32_t) strtoul(word, NULL, 16); /* in this machine's order */
                 }
                 inet_ntop(strlen(hex) == 8 ? AF_INET : AF_INET6, words, name, sizeof(name));
-                strbuf_addf(b, strlen(hex) == 8 ? "%s%s:%u" : "%s[%s]:%u", b->size ? ", " : "", name, port);
+                strbuf_addf(b, strlen(hex) == 8 ? "%s%s:%u" : "%s[%s]:%u", b->size ? ", " : "",
+                            name, port);
                 if (b->size > 1024)
                         return;
         }

@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -23,10 +24,27 @@ static const char *const root_folders[] = { "bin", "sbin", "lib", "lib32", "lib6
 
 /* What programs need of /etc and what tells nothing about this machine's users and secrets. */
 static const char *const etc_names[] = {
-        "alternatives", "ca-certificates", "ca-certificates.conf", "debian_version", "fonts",
-        "gai.conf", "host.conf", "ld.so.cache", "ld.so.conf", "ld.so.conf.d", "locale.alias",
-        "localtime", "magic", "mime.types", "os-release", "perl", "protocols", "services", "ssl",
-        "terminfo", "timezone",
+        "alternatives",
+        "ca-certificates",
+        "ca-certificates.conf",
+        "debian_version",
+        "fonts",
+        "gai.conf",
+        "host.conf",
+        "ld.so.cache",
+        "ld.so.conf",
+        "ld.so.conf.d",
+        "locale.alias",
+        "localtime",
+        "magic",
+        "mime.types",
+        "os-release",
+        "perl",
+        "protocols",
+        "services",
+        "ssl",
+        "terminfo",
+        "timezone",
 };
 static const char *const etc_prefixes[] = { "java-", "php", "python" };
 
@@ -41,24 +59,29 @@ int sandbox_target(const char *target, char **ret, Error *reterr) {
         const char *at = target;
 
         if (target[0] != '/' || !target[1])
-                return error_set(reterr, -EINVAL, "The target '%s' is not an absolute path of a file or"
-                                 " folder", target);
+                return error_set(reterr, -EINVAL,
+                                 "The target '%s' is not an absolute path of a file or"
+                                 " folder",
+                                 target);
         if (strlen(target) >= PATH_MAX / 2)
                 return error_set(reterr, -EINVAL, "A target is longer than %d bytes", PATH_MAX / 2);
         for (bool first = true; *at; first = false) {
                 size_t n = strcspn(++at, "/");
 
                 if (n == 0 || (n == 1 && at[0] == '.') || (n == 2 && at[0] == '.' && at[1] == '.'))
-                        return error_set(reterr, -EINVAL, "The target '%s' has an empty, '.' or '..'"
-                                         " component", target);
+                        return error_set(reterr, -EINVAL,
+                                         "The target '%s' has an empty, '.' or '..'"
+                                         " component",
+                                         target);
                 for (size_t i = 0; first && i < N_ELEMENTS(kept); i++)
                         if (strlen(kept[i]) == n && strncmp(at, kept[i], n) == 0)
-                                return error_set(reterr, -EINVAL, "The target '%s' lies in /%s, which is"
-                                                 " the system's", target, kept[i]);
+                                return error_set(reterr, -EINVAL,
+                                                 "The target '%s' lies in /%s, which is"
+                                                 " the system's",
+                                                 target, kept[i]);
                 strbuf_addc(&b, '/');
                 for (size_t i = 0; first && i < N_ELEMENTS(root_folders); i++)
-                        if (strlen(root_folders[i]) == n
-                            && strncmp(at, root_folders[i], n) == 0) {
+                        if (strlen(root_folders[i]) == n && strncmp(at, root_folders[i], n) == 0) {
                                 char path[64];
 
                                 snprintf(path, sizeof(path), "/%s", root_folders[i]);
@@ -78,8 +101,8 @@ int sandbox_directory(const char *checkout, const char *directory, char **ret, E
         while (rest && *rest == '/' && rest[1] == '/')
                 rest++;
         if (!rest || (*rest && *rest != '/') || strstr(rest, "/../") || str_ends_with(rest, "/.."))
-                return error_set(reterr, -EINVAL, "The working directory '%s' is not in the checkout",
-                                 directory);
+                return error_set(reterr, -EINVAL,
+                                 "The working directory '%s' is not in the checkout", directory);
         *ret = str_format(SANDBOX_APP "%s", streq(rest, "/") ? "" : rest);
         return *ret ? 0 : -ENOMEM;
 }
@@ -93,8 +116,8 @@ static int add(char ***v, const char *const *words, size_t n) {
         }
         return 0;
 }
-#define ADD(v, ...)                                                                                \
-        add(v, (const char *const[]){ __VA_ARGS__ },                                               \
+#define ADD(v, ...)                                  \
+        add(v, (const char *const[]){ __VA_ARGS__ }, \
             sizeof((const char *const[]){ __VA_ARGS__ }) / sizeof(char *))
 
 static int bound_add(Content *c, char *target, const char *source) {
@@ -113,7 +136,8 @@ static int bound_add(Content *c, char *target, const char *source) {
                 return -ENOMEM;
         }
         c->bounds = bounds;
-        bounds[c->n_bounds] = (ContentBound){ .target = target, .source = strdup(source),
+        bounds[c->n_bounds] = (ContentBound){ .target = target,
+                                              .source = strdup(source),
                                               .folder = S_ISDIR(st.st_mode) };
         return bounds[c->n_bounds++].source ? 0 : -ENOMEM;
 }
@@ -181,13 +205,13 @@ static int args_start(const SandboxSpec *s, char ***v) {
 
         snprintf(status, sizeof(status), "%d", s->status_fd);
         snprintf(uid, sizeof(uid), "%d", SANDBOX_UID);
-        r = ADD(v, s->bwrap, "--die-with-parent", "--new-session", "--unshare-pid", "--unshare-ipc",
+        r = ADD(v, "--die-with-parent", "--new-session", "--unshare-pid", "--unshare-ipc",
                 "--unshare-uts", "--hostname", s->hostname, "--json-status-fd", status);
         if (r < 0)
                 return r;
         if (s->root)
-                return ADD(v, "--cap-drop", "ALL", "--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID",
-                           "--cap-add", "CAP_SETPCAP");
+                return ADD(v, "--cap-drop", "ALL", "--cap-add", "CAP_SETUID", "--cap-add",
+                           "CAP_SETGID", "--cap-add", "CAP_SETPCAP");
         return ADD(v, "--unshare-user", "--uid", uid, "--gid", uid);
 }
 
@@ -203,9 +227,9 @@ static int args_private(char ***v) {
 }
 
 static bool host_name_valid(const char *name) {
-        return name && *name && strlen(name) <= 253
-                && strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._")
-                == strlen(name);
+        return name && *name && strlen(name) <= 253 &&
+               strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._") ==
+                       strlen(name);
 }
 
 static int etc_write(const SandboxSpec *s, char ***v, const char *name, const char *text,
@@ -238,7 +262,8 @@ static int args_etc(const SandboxSpec *s, char ***v, Error *reterr) {
         hosts = strbuf_take(&names);
         passwd = str_format("root:x:0:0:root:/:/usr/sbin/nologin\n"
                             "app:x:%u:%u:app:/tmp:/bin/sh\n"
-                            "nobody:x:65534:65534:nobody:/:/usr/sbin/nologin\n", uid, uid);
+                            "nobody:x:65534:65534:nobody:/:/usr/sbin/nologin\n",
+                            uid, uid);
         group = str_format("root:x:0:\napp:x:%u:\nnogroup:x:65534:\n", uid);
         r = etc_write(s, v, "hosts", hosts, reterr);
         if (r == 0)
@@ -270,8 +295,11 @@ static int args_all(Content *c, char ***v, Error *reterr) {
         const SandboxSpec *s = c->spec;
         int r = args_start(s, v);
 
+        if (r == 0)
+                r = ADD(v, "--perms", "0755", "--dir", "/etc");
         for (size_t i = 0; r == 0 && i < c->n_bounds; i++)
-                r = ADD(v, "--ro-bind", c->bounds[i].merged ? c->bounds[i].merged : c->bounds[i].source,
+                r = ADD(v, "--ro-bind",
+                        c->bounds[i].merged ? c->bounds[i].merged : c->bounds[i].source,
                         c->bounds[i].target);
         if (r == 0 && s->checkout_writable)
                 r = ADD(v, "--bind", s->checkout, SANDBOX_APP);
@@ -284,13 +312,36 @@ static int args_all(Content *c, char ***v, Error *reterr) {
         for (char **a = c->args; r == 0 && a && *a; a++)
                 r = strv_add(v, *a);
         if (r == 0)
-                r = ADD(v, "--remount-ro", "/", "--chdir", "/", "--", "/proc/self/fd/4");
+                r = ADD(v, "--remount-ro", "/", "--chdir", "/");
+        return r;
+}
+
+/* The arguments go through a descriptor: nobody needs to see the paths of the host in ps(1). */
+static int args_hand_over(const SandboxSpec *spec, char **args, Sandbox *s) {
+        auto_cleanup(closep) int file = memfd_create("args", MFD_CLOEXEC), high = -1;
+        char number[16];
+        int r = 0;
+
+        for (; file >= 0 && r == 0 && *args; args++)
+                r = write_all(file, *args, strlen(*args) + 1);
+        if (file < 0 || r < 0 || lseek(file, 0, SEEK_SET) < 0)
+                return r < 0 ? r : -errno;
+        high = fcntl(file, F_DUPFD_CLOEXEC, LAUNCH_FD_FREE);
+        if (high < 0)
+                return -errno;
+        snprintf(number, sizeof(number), "%d", high);
+        r = ADD(&s->argv, spec->bwrap, "--args", number, "--", "/proc/self/fd/4");
+        if (r == 0)
+                r = sandbox_keep_fd(s, high);
+        if (r == 0)
+                TAKE_FD(high);
         return r;
 }
 
 int sandbox_prepare(const SandboxSpec *spec, Sandbox *ret, Error *reterr) {
         auto_cleanup(sandbox_done) Sandbox s = { 0 };
         auto_cleanup(content_done) Content c = { .spec = spec, .sandbox = &s };
+        auto_cleanup(strv_freep) char **args = NULL;
         int r;
 
         if (!host_name_valid(spec->hostname))
@@ -305,7 +356,9 @@ int sandbox_prepare(const SandboxSpec *spec, Sandbox *ret, Error *reterr) {
         if (r == 0)
                 r = content_add_files(&c, reterr);
         if (r == 0)
-                r = args_all(&c, &s.argv, reterr);
+                r = args_all(&c, &args, reterr);
+        if (r == 0)
+                r = args_hand_over(spec, args, &s);
         if (r < 0)
                 return r;
         *ret = s;
@@ -338,9 +391,10 @@ static void overlay_mount(const SandboxOverlay *o) {
         int below = open(o->below, O_PATH | O_DIRECTORY | O_CLOEXEC);
         char options[128];
 
-        snprintf(options, sizeof(options), "lowerdir=/proc/self/fd/%d:/proc/self/fd/%d", layer, below);
-        if (layer < 0 || below < 0
-            || mount("overlay", o->merged, "overlay", MS_RDONLY | MS_NODEV | MS_NOSUID, options) < 0)
+        snprintf(options, sizeof(options), "lowerdir=/proc/self/fd/%d:/proc/self/fd/%d", layer,
+                 below);
+        if (layer < 0 || below < 0 ||
+            mount("overlay", o->merged, "overlay", MS_RDONLY | MS_NODEV | MS_NOSUID, options) < 0)
                 sandbox_fail("lay declared files over the system or the checkout");
         close(layer);
         close(below);
@@ -360,8 +414,8 @@ void sandbox_exec(const Sandbox *s, int record_fd, int inside_fd, int started_fd
         }
         for (size_t i = 0; i < s->n_fds; i++)
                 (void) fcntl(s->fds[i], F_SETFD, 0);
-        if (dup2(record_fd, LAUNCH_FD) < 0 || dup2(inside_fd, LAUNCH_INSIDE_FD) < 0
-            || dup2(started_fd, LAUNCH_STARTED_FD) < 0)
+        if (dup2(record_fd, LAUNCH_FD) < 0 || dup2(inside_fd, LAUNCH_INSIDE_FD) < 0 ||
+            dup2(started_fd, LAUNCH_STARTED_FD) < 0)
                 sandbox_fail("hand over a descriptor");
         execve(s->argv[0], s->argv, env);
         sandbox_fail("run bubblewrap");

@@ -21,18 +21,18 @@
 
 /* All borrowed. */
 typedef struct SandboxSpec {
-        const char *bwrap;       /* the program */
-        bool root;               /* really root: no user namespace, the program becomes uid */
+        const char *bwrap; /* the program */
+        bool root;         /* really root: no user namespace, the program becomes uid */
         uid_t uid;
         const char *hostname;
-        const json_t *siblings;  /* names that mean this machine inside */
-        const char *checkout;    /* absolute folder */
+        const json_t *siblings; /* names that mean this machine inside */
+        const char *checkout;   /* absolute folder */
         bool checkout_writable;
         const json_t *files, *volumes; /* arrays as in a workload's params, or NULL */
-        const json_t *visible;   /* array of absolute paths of the host, from the admin, or NULL */
-        bool host_network;       /* the host's resolver is of use */
-        const char *folder;      /* absolute path; made anew here, ours alone */
-        int status_fd;           /* bubblewrap's --json-status-fd, at least LAUNCH_FD_FREE */
+        const json_t *visible; /* array of absolute paths of the host, from the admin, or NULL */
+        bool host_network;     /* the host's resolver is of use */
+        const char *folder;    /* absolute path; made anew here, ours alone */
+        int status_fd;         /* bubblewrap's --json-status-fd, at least LAUNCH_FD_FREE */
 } SandboxSpec;
 
 typedef struct SandboxOverlay {
@@ -50,6 +50,8 @@ typedef struct Sandbox {
 
 int sandbox_prepare(const SandboxSpec *spec, Sandbox *ret, Error *reterr);
 void sandbox_done(Sandbox *s);
+/* Takes the descriptor on success. */
+int sandbox_keep_fd(Sandbox *s, int fd);
 
 /* In a forked child with its standard descriptors in place: mounts, hands over record, inside and
  * started, and becomes bubblewrap. Exits with 126 on failure, with a line on standard error. */

@@ -1,0 +1,465 @@
+#include "providers/process/bridge.h"
+
+#include <arpa/inet.h>
+#include <dirent.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/ioctl.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
+#include <sys/wait.h>
+
+#include "orchestrator/base/fault.h"
+#include "orchestrator/base/hash.h"
+#include "orchestrator/base/io.h"
+#include "orchestrator/base/str.h"
+#include "orchestrator/glue/child.h"
+#include "providers/process/run.h"
+#include "providers/sdk/mark.h"
+
+#define TOOL_MS    20000
+#define NSFS_MAGIC 0x6e736673
+#define CANDIDATES 64 /* subnets tried when the admin names none: 10.192/16 to 10.255/16 */
+
+static const char *tail_of(const char *s, size_t n) {
+        return strlen(s) > n ? s + strlen(s) - n : s;
+}
+
+void bridge_names(const SdkCall *call, Bridge *ret) {
+        *ret = (Bridge){ 0 };
+        snprintf(ret->name, sizeof(ret->name), "mf%s", tail_of(call->installation, 12));
+        snprintf(ret->table, sizeof(ret->table), "mayfly_%.50s", call->installation);
+        for (char *c = ret->table; *c; c++)
+                if (*c == '-' || *c == '.')
+                        *c = '_';
+        snprintf(ret->veth, sizeof(ret->veth), "mv%s", tail_of(call->uid, 12));
+        snprintf(ret->netns, sizeof(ret->netns), "mf-%s-%.40s", tail_of(call->installation, 8),
+                 call->uid);
+}
+
+int subnet_parse(const char *text, uint32_t *ret_subnet, unsigned *ret_prefix) {
+        auto_cleanup(freep) char *copy = strdup(text);
+        char *slash = copy ? strchr(copy, '/') : NULL;
+        struct in_addr address;
+        uint64_t prefix;
+
+        if (!slash)
+                return -EINVAL;
+        *slash++ = '\0';
+        if (inet_pton(AF_INET, copy, &address) != 1 || str_to_u64(slash, 29, &prefix) < 0 ||
+            prefix < 8)
+                return -EINVAL;
+        *ret_subnet = ntohl(address.s_addr) & ~UINT32_C(0) << (32 - prefix);
+        *ret_prefix = (unsigned) prefix;
+        return 0;
+}
+
+bool subnet_clashes(const char *routes, uint32_t subnet, unsigned prefix, const char *except) {
+        uint32_t mask = ~UINT32_C(0) << (32 - prefix);
+
+        for (const char *line = strchr(routes, '\n'); line; line = strchr(line, '\n')) {
+                char device[32];
+                uint32_t to, to_mask, common;
+
+                line++;
+                if (sscanf(line, "%31s %" SCNx32 " %*x %*x %*d %*d %*d %" SCNx32, device, &to,
+                           &to_mask) != 3 ||
+                    streq(device, except))
+                        continue;
+                to = ntohl(to);
+                to_mask = ntohl(to_mask);
+                common = mask & to_mask; /* the wider of the two */
+                if (to_mask != 0 && (to & common) == (subnet & common))
+                        return true;
+        }
+        return false;
+}
+
+static int tool(const char *what, const char *first, const char *second, const char *third,
+                const char *input, Error *reterr) {
+        char *argv[] = { (char *) first, (char *) second, (char *) third, NULL };
+        auto_cleanup(freep) char *err = NULL;
+        char text[64];
+        int status, r;
+
+        r = child_run(argv, NULL, input, 1024 * 1024, TOOL_MS, NULL, &err, &status, reterr);
+        if (r < 0)
+                return r;
+        if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
+                return error_set(reterr, -EIO, "Cannot %s: %s %s: %.500s", what, first,
+                                 child_status_format(status, text), err);
+        return 0;
+}
+
+/* The address and mask that the bridge has already. */
+static bool bridge_read(Bridge *b) {
+        auto_cleanup(closep) int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+        struct ifreq r = { 0 };
+        uint32_t address, mask;
+
+        memcpy(r.ifr_name, b->name, sizeof(r.ifr_name));
+        if (fd < 0 || ioctl(fd, SIOCGIFADDR, &r) < 0)
+                return false;
+        address = ntohl(((struct sockaddr_in *) &r.ifr_addr)->sin_addr.s_addr);
+        if (ioctl(fd, SIOCGIFNETMASK, &r) < 0)
+                return false;
+        mask = ntohl(((struct sockaddr_in *) &r.ifr_addr)->sin_addr.s_addr);
+        b->subnet = address & mask;
+        b->prefix = (unsigned) __builtin_popcount(mask);
+        return true;
+}
+
+/* The admin's subnet, or the first of our candidates that no route of this machine touches. */
+static int subnet_choose(const SdkCall *call, Bridge *b, Error *reterr) {
+        const char *wanted = sdk_string(call->config, "subnet", NULL);
+        auto_cleanup(freep) char *routes = NULL;
+        uint64_t first = hash_string(0, call->installation);
+        int r = read_file("/proc/net/route", 4 * 1024 * 1024, &routes, NULL, reterr);
+
+        if (r < 0)
+                return r;
+        if (wanted) {
+                if (subnet_parse(wanted, &b->subnet, &b->prefix) < 0) {
+                        return error_set(reterr, -EPERM,
+                                         "The subnet '%s' in the provider's configuration is"
+                                         " not of the form 10.213.0.0/16 (8 to 29)",
+                                         wanted);
+                }
+                if (subnet_clashes(routes, b->subnet, b->prefix, b->name))
+                        return error_set(reterr, -EPERM,
+                                         "The subnet %s overlaps a route of this machine; set"
+                                         " another 'subnet' for the provider 'process'",
+                                         wanted);
+                return 0;
+        }
+        b->prefix = 16;
+        for (unsigned i = 0; i < CANDIDATES; i++) {
+                b->subnet = UINT32_C(10) << 24 | (192 + (uint32_t) ((first + i) % CANDIDATES))
+                                                         << 16;
+                if (!subnet_clashes(routes, b->subnet, b->prefix, b->name))
+                        return 0;
+        }
+        return error_set(reterr, -EPERM,
+                         "Every subnet from 10.192.0.0/16 to 10.255.0.0/16 is in use on this"
+                         " machine; set 'subnet' for the provider 'process'");
+}
+
+/* Rules first, bridge second: it never stands without them. Said again each time, since a firewall's
+ * reload may have swept them away. */
+static int table_ensure(const Bridge *b, Error *reterr) {
+        auto_cleanup(freep) char *rules =
+                str_format("add table inet %s\n"
+                           "delete table inet %s\n"
+                           "table inet %s {\n"
+                           "  chain input {\n"
+                           "    type filter hook input priority -10;\n"
+                           "    iifname \"%s\" ct state established,related accept\n"
+                           "    iifname \"%s\" drop\n"
+                           "  }\n"
+                           "  chain forward {\n"
+                           "    type filter hook forward priority -10;\n"
+                           "    iifname \"%s\" drop\n"
+                           "    oifname \"%s\" drop\n"
+                           "  }\n"
+                           "}\n",
+                           b->table, b->table, b->table, b->name, b->name, b->name, b->name);
+
+        return rules ? tool("close the network", "nft", "-f", "-", rules, reterr) : -ENOMEM;
+}
+
+static bool bridge_exists(const Bridge *b) {
+        char path[64];
+
+        snprintf(path, sizeof(path), "/sys/class/net/%s/bridge", b->name);
+        return path_exists(path);
+}
+
+static void bridge_ipv6_off(const char *device) {
+        char path[96];
+        int fd;
+
+        snprintf(path, sizeof(path), "/proc/sys/net/ipv6/conf/%s/disable_ipv6", device);
+        fd = open(path, O_WRONLY | O_CLOEXEC);
+        if (fd >= 0)
+                (void) !write(fd, "1", 1);
+        fd_close(fd);
+}
+
+static void address_format(uint32_t address, char buf[static INET_ADDRSTRLEN]) {
+        struct in_addr in = { .s_addr = htonl(address) };
+
+        inet_ntop(AF_INET, &in, buf, INET_ADDRSTRLEN);
+}
+
+/* Two installations choose at the same time: the machine's lock on network namespaces decides. */
+static int bridge_ensure(SdkCall *call, Bridge *b, Error *reterr) {
+        auto_cleanup(closep) int lock = -1;
+        auto_cleanup(freep) char *batch = NULL;
+        char address[INET_ADDRSTRLEN];
+        bool half = bridge_exists(b);
+        int r;
+
+        if (half && bridge_read(b))
+                return 0;
+        if (mkdir(NETNS_FOLDER, 0755) < 0 && errno != EEXIST)
+                return error_set(reterr, -errno, "Cannot make " NETNS_FOLDER ": %s",
+                                 strerror(errno));
+        lock = open("/run", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        if (lock < 0 || flock(lock, LOCK_EX) < 0)
+                return error_set(reterr, -errno, "Cannot lock /run: %s", strerror(errno));
+        r = subnet_choose(call, b, reterr);
+        if (r < 0)
+                return r;
+        address_format(b->subnet + 1, address);
+        batch = str_format("%s%s%slink add name %s address 02:6d:%02x:%02x:%02x:%02x type bridge\n"
+                           "addr add %s/%u dev %s\nlink set %s up\n",
+                           half ? "link del " : "", half ? b->name : "", half ? "\n" : "", b->name,
+                           b->subnet >> 24 & 255, b->subnet >> 16 & 255, b->subnet >> 8 & 255,
+                           (b->subnet & 255) + 1, address, b->prefix, b->name, b->name);
+        if (!batch)
+                return -ENOMEM;
+        r = tool("make the bridge", "ip", "-batch", "-", batch, reterr);
+        if (r == 0)
+                bridge_ipv6_off(b->name);
+        return r;
+}
+
+static bool netns_exists(const Bridge *b) {
+        char path[128];
+        struct statfs fs;
+
+        snprintf(path, sizeof(path), NETNS_FOLDER "/%s", b->netns);
+        return statfs(path, &fs) == 0 && fs.f_type == NSFS_MAGIC;
+}
+
+void bridge_look(const Bridge *b, bool *ret_namespace, bool *ret_veth, char **ret_marker) {
+        auto_cleanup(freep) char *alias = NULL;
+        char path[96], master[256];
+        ssize_t n;
+
+        *ret_namespace = netns_exists(b);
+        *ret_marker = NULL;
+        snprintf(path, sizeof(path), "/sys/class/net/%s/master", b->veth);
+        n = readlink(path, master, sizeof(master) - 1);
+        master[n > 0 ? n : 0] = '\0';
+        *ret_veth = n > 0 && str_ends_with(master, b->name);
+        snprintf(path, sizeof(path), "/sys/class/net/%s/ifalias", b->veth);
+        if (read_file(path, 4096, &alias, NULL, NULL) == 0) {
+                alias[strcspn(alias, "\n")] = '\0';
+                *ret_marker = TAKE(alias);
+        }
+}
+
+/* In a child, since there is no way back for a thread that others share nothing with but us. */
+static int netns_enter_and(const Bridge *b, int (*step)(const Bridge *b), const char *what,
+                           Error *reterr) {
+        char path[128];
+        int status;
+        pid_t pid = fork();
+
+        if (pid == 0) {
+                int fd, r;
+
+                snprintf(path, sizeof(path), NETNS_FOLDER "/%s", b->netns);
+                fd = open(path, O_RDONLY | O_CLOEXEC);
+                r = fd < 0 || setns(fd, CLONE_NEWNET) < 0 ? -errno : step(b);
+                _exit(r < 0 ? -r & 127 : 0);
+        }
+        if (pid < 0)
+                return error_set(reterr, -errno, "Cannot fork: %s", strerror(errno));
+        while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
+                ;
+        if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
+                return 0;
+        return error_set(reterr, -EIO, "Cannot %s: %s", what,
+                         WIFEXITED(status) ? strerror(WEXITSTATUS(status))
+                                           : "the process was ended");
+}
+
+static int step_prepare(const Bridge *b) {
+        return netns_prepare();
+}
+
+static int step_address(const Bridge *b) {
+        auto_cleanup(closep) int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+        struct ifreq r = { .ifr_name = "eth0" };
+        struct sockaddr_in *address = (struct sockaddr_in *) &r.ifr_addr;
+
+        if (fd < 0)
+                return -errno;
+        *address = (struct sockaddr_in){ .sin_family = AF_INET, .sin_addr = b->address };
+        if (ioctl(fd, SIOCSIFADDR, &r) < 0)
+                return -errno;
+        *address =
+                (struct sockaddr_in){ .sin_family = AF_INET,
+                                      .sin_addr.s_addr = htonl(~UINT32_C(0) << (32 - b->prefix)) };
+        if (ioctl(fd, SIOCSIFNETMASK, &r) < 0)
+                return -errno;
+        memset(&r.ifr_ifru, 0, sizeof(r.ifr_ifru));
+        r.ifr_flags = IFF_UP | IFF_RUNNING | IFF_BROADCAST | IFF_MULTICAST;
+        return ioctl(fd, SIOCSIFFLAGS, &r) < 0 ? -errno : 0;
+}
+
+static int netns_make(const Bridge *b, Error *reterr) {
+        auto_cleanup(freep) char *batch = str_format("netns add %s\n", b->netns);
+        auto_cleanup(freep) char *path = str_format(NETNS_FOLDER "/%s", b->netns);
+        int r;
+
+        if (!batch || !path)
+                return -ENOMEM;
+        (void) unlink(path); /* what a killed one left: a file without a namespace behind it */
+        r = tool("make a network namespace", "ip", "-batch", "-", batch, reterr);
+        return r < 0 ? r : netns_enter_and(b, step_prepare, "prepare a network namespace", reterr);
+}
+
+static int veth_make(const SdkCall *call, const Bridge *b, bool replace, Error *reterr) {
+        uint32_t a = ntohl(b->address.s_addr);
+        auto_cleanup(freep) char *batch = str_format(
+                "%s%s%slink add name %s type veth peer name eth0 address 02:6d:%02x:%02x:%02x:%02x netns %s\n"
+                "link set dev %s addrgenmode none alias \"%s\"\n"
+                "link set dev %s master %s\n"
+                "link set dev %s type bridge_slave isolated on\n"
+                "link set dev %s up\n",
+                replace ? "link del " : "", replace ? b->veth : "", replace ? "\n" : "", b->veth,
+                a >> 24 & 255, a >> 16 & 255, a >> 8 & 255, a & 255, b->netns, b->veth,
+                call->marker, b->veth, b->name, b->veth, b->veth);
+
+        return batch ? tool("join the network to the bridge", "ip", "-batch", "-", batch, reterr)
+                     : -ENOMEM;
+}
+
+static bool device_exists(const char *name) {
+        return if_nametoindex(name) > 0;
+}
+
+int bridge_provision(SdkCall *call, Bridge *b, Error *reterr) {
+        auto_cleanup(freep) char *path = path_join(call->state_dir, "network.lock"), *marker = NULL;
+        auto_cleanup(closep) int lock = -1;
+        bool namespace, veth;
+        int r;
+
+        if (!path)
+                return -ENOMEM;
+        r = lock_take(path, &lock, reterr);
+        if (r == 0)
+                r = table_ensure(b, reterr);
+        if (r == 0)
+                r = bridge_ensure(call, b, reterr);
+        if (r < 0)
+                return r;
+        crash_point("process.bridge");
+        if (call->slot < 1 || call->slot + 2 >= INT64_C(1) << (32 - b->prefix))
+                return error_set(reterr, -EPERM,
+                                 "The subnet has no address for the network number %" PRId64,
+                                 call->slot);
+        b->address.s_addr = htonl(b->subnet + 1 + (uint32_t) call->slot);
+        bridge_look(b, &namespace, &veth, &marker);
+        if (!namespace) {
+                r = netns_make(b, reterr);
+                veth = false; /* another one's end, if there is any */
+        }
+        if (r == 0 && !(veth && marker && streq(marker, call->marker)))
+                r = veth_make(call, b, device_exists(b->veth), reterr);
+        if (r < 0)
+                return r;
+        crash_point("process.veth");
+        return netns_enter_and(b, step_address, "set the network's address", reterr);
+}
+
+/* Ends what still runs in the namespace: its environment is going. */
+static unsigned netns_kill(const Bridge *b) {
+        char path[128];
+        struct stat wanted, st;
+        DIR *proc;
+        unsigned n = 0;
+
+        snprintf(path, sizeof(path), NETNS_FOLDER "/%s", b->netns);
+        if (!netns_exists(b) || stat(path, &wanted) < 0)
+                return 0;
+        proc = opendir("/proc");
+        for (struct dirent *e; proc && (e = readdir(proc));) {
+                if (e->d_name[0] < '1' || e->d_name[0] > '9')
+                        continue;
+                snprintf(path, sizeof(path), "/proc/%.20s/ns/net", e->d_name);
+                if (stat(path, &st) == 0 && st.st_ino == wanted.st_ino &&
+                    st.st_dev == wanted.st_dev && kill(atoi(e->d_name), SIGKILL) == 0)
+                        n++;
+        }
+        if (proc)
+                closedir(proc);
+        return n;
+}
+
+/* Has the bridge any port? */
+static bool bridge_used(const Bridge *b) {
+        char path[64];
+        DIR *dir;
+        bool used = false;
+
+        snprintf(path, sizeof(path), "/sys/class/net/%s/brif", b->name);
+        dir = opendir(path);
+        for (struct dirent *e; dir && !used && (e = readdir(dir));)
+                used = e->d_name[0] != '.';
+        if (dir)
+                closedir(dir);
+        return used;
+}
+
+static int installation_remove(SdkCall *call, const Bridge *b, Error *reterr) {
+        auto_cleanup(freep) char *batch = str_format("link del %s\n", b->name);
+        auto_cleanup(freep) char *rules =
+                str_format("add table inet %s\ndelete table inet %s\n", b->table, b->table);
+        bool bridge = bridge_exists(b);
+        int r = 0;
+
+        if (!batch || !rules)
+                return -ENOMEM;
+        if (bridge)
+                r = tool("remove the bridge", "ip", "-batch", "-", batch, reterr);
+        if (r == 0)
+                r = tool("remove the bridge's rules", "nft", "-f", "-", rules, reterr);
+        return r < 0 || !bridge ? r : report_removed(call, true, "interface", b->name);
+}
+
+int bridge_deprovision(SdkCall *call, const Bridge *b, Error *reterr) {
+        auto_cleanup(freep) char *path = path_join(call->state_dir, "network.lock"), *marker = NULL;
+        auto_cleanup(freep) char *netns = str_format(NETNS_FOLDER "/%s", b->netns);
+        auto_cleanup(freep) char *batch = str_format("link del %s\n", b->veth);
+        auto_cleanup(closep) int lock = -1;
+        bool namespace, veth, device = device_exists(b->veth);
+        int r;
+
+        if (!path || !netns || !batch)
+                return -ENOMEM;
+        r = lock_take(path, &lock, reterr);
+        if (r < 0)
+                return r;
+        bridge_look(b, &namespace, &veth, &marker);
+        if (marker && *marker && !streq(marker, call->marker))
+                return error_set(reterr, -EEXIST, "The interface %s is marked '%s'", b->veth,
+                                 marker);
+        if (netns_kill(b) > 0)
+                r = report_removed(call, true, "process", b->netns);
+        if (r == 0 && device)
+                r = tool("remove an interface", "ip", "-batch", "-", batch, reterr);
+        if (r == 0)
+                r = report_removed(call, device, "interface", b->veth);
+        if (r < 0)
+                return r;
+        if (namespace && umount2(netns, MNT_DETACH) < 0)
+                return error_set(reterr, -errno, "Cannot unmount '%s': %s", netns, strerror(errno));
+        if (unlink(netns) < 0 && errno != ENOENT)
+                return error_set(reterr, -errno, "Cannot remove '%s': %s", netns, strerror(errno));
+        r = report_removed(call, namespace, "namespace", b->netns);
+        if (r == 0 && !bridge_used(b))
+                r = installation_remove(call, b, reterr);
+        if (r == 0 && !bridge_exists(b))
+                lock_remove(path);
+        return r;
+}

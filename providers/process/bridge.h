@@ -1,0 +1,45 @@
+/* The network of one environment where we are root: a named network namespace, joined to the one
+ * bridge of the installation by a veth pair whose host end is an isolated port (bridge(8)): frames go
+ * to the host and back, never from one environment to another. What the host may answer but never be
+ * asked is held by an nftables table of the installation's own.
+ *
+ * Names come from installation and resource alone:
+ *   bridge "mf" + end of the installation, table "mayfly_" + installation, namespace
+ *   "mf-" + 8 of the installation + "-" + resource, host end "mv" + end of the resource (alias: marker).
+ * Hardware addresses come from the IP address, so that nobody's neighbour table is ever stale. */
+#pragma once
+
+#include <net/if.h>
+#include <netinet/in.h>
+#include <stdbool.h>
+
+#include "providers/sdk/sdk.h"
+
+#define BRIDGE_NETNS_SIZE 64
+#define NETNS_FOLDER      "/run/netns"
+
+typedef struct Bridge {
+        char name[IFNAMSIZ], table[64];
+        char veth[IFNAMSIZ], netns[BRIDGE_NETNS_SIZE];
+        uint32_t subnet; /* host byte order */
+        unsigned prefix;
+        struct in_addr address; /* of this network; 0 without a slot */
+} Bridge;
+
+/* Fills in the names. */
+void bridge_names(const SdkCall *call, Bridge *ret);
+/* Makes or repairs everything for this resource; the installation's lock is held within. */
+int bridge_provision(SdkCall *call, Bridge *b, Error *reterr);
+/* What there is: sets *ret_namespace and *ret_veth; marker of the host end (owned, NULL without). */
+void bridge_look(const Bridge *b, bool *ret_namespace, bool *ret_veth, char **ret_marker);
+/* Removes the resource's parts, and the installation's with its last network. */
+int bridge_deprovision(SdkCall *call, const Bridge *b, Error *reterr);
+
+/* "10.213.0.0/16" to its parts. */
+int subnet_parse(const char *text, uint32_t *ret_subnet, unsigned *ret_prefix);
+/* Does the subnet overlap a line of /proc/net/route (other than of the device except)? The default
+ * route does not count. */
+bool subnet_clashes(const char *routes, uint32_t subnet, unsigned prefix, const char *except);
+
+/* In the network namespace we are in: loopback up, IPv6 off. */
+int netns_prepare(void);

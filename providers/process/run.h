@@ -1,0 +1,77 @@
+/* What a resource has on disk and the way to its keeper. STATE is the provider's folder:
+ *   STATE/UID.TYPE   mark: a link whose text is the marker; first made, last removed
+ *   STATE/UID.lock   held by the call that works on the resource
+ *   STATE/UID/       its folder (0700): keeper.json, keeper.lock, keeper.log, ctl, files/, logs/, asleep
+ * keeper.lock is locked by the keeper as long as it lives, from before it is started: it is the proof
+ * that there is one. keeper.json says which process that is. */
+#pragma once
+
+#include <jansson.h>
+#include <stdbool.h>
+
+#include "orchestrator/base/error.h"
+#include "orchestrator/base/limits.h"
+#include "providers/sdk/sdk.h"
+
+typedef struct Run {
+        SdkCall *call;       /* borrowed */
+        char *path;          /* owned: STATE/UID */
+        char *lock_path;     /* owned */
+        int lock_fd, dir_fd; /* dir_fd -1: there is no folder */
+        bool marked;         /* the mark was there */
+} Run;
+
+/* Takes the lock of the resource; with make, makes mark and folder. Refuses another marker. */
+int run_open(SdkCall *call, bool make, Run *ret, Error *reterr);
+void run_done(Run *run);
+/* Removes folder, mark and lock; reports what it removed. */
+int run_remove(Run *run, Error *reterr);
+
+/* "removed" and "absent" of a deprovision, in call->ret_extra. */
+int report_removed(SdkCall *call, bool removed, const char *kind, const char *name);
+
+/* What a keeper is started with besides its spec. */
+typedef struct KeeperPlan {
+        json_t *spec;     /* borrowed */
+        int netns_fd;     /* network namespace of its containers, -1: none */
+        int holder_pidfd; /* whose user and network namespaces it lives in, -1: none */
+        bool holds;       /* it makes a user and network namespace of its own */
+        bool host_network; /* of the holder only the user namespace: its containers use the host's network */
+        int listeners[LIMIT_PROCESS_PORTS];
+        size_t n_listeners;
+} KeeperPlan;
+
+/* 1 when a keeper lives, 0 when none does. *ret_lock_fd (may be NULL) is the lock then, to be given to
+ * a new one. */
+int keeper_alive(const Run *run, int *ret_lock_fd, Error *reterr);
+/* Starts one with the lock; *ret_fd is a control connection that waits for the result. */
+int keeper_spawn(const Run *run, const KeeperPlan *plan, int lock_fd, int *ret_fd, Error *reterr);
+/* Connects to the living one; -ENOENT when there is none any more. */
+int keeper_connect(const Run *run, int *ret_fd, Error *reterr);
+/* Its pid, and a descriptor of it; -ENOENT when there is none. */
+int keeper_identify(int dir_fd, int *ret_pid, int *ret_pidfd);
+/* Ends it, gently for stop_ms, then at once; cleans up what a killed one leaves. *ret_was may be NULL. */
+int keeper_end(Run *run, int64_t stop_ms, bool *ret_was, Error *reterr);
+
+/* Control messages. A reply is waited for until timeout_ms (-1: for ever; -ETIMEDOUT); -ECONNRESET
+ * when the keeper went away. Up to two descriptors may come with it. */
+typedef struct KeeperReader {
+        int fd;     /* borrowed */
+        char *text; /* owned */
+        size_t size;
+        int fds[2]; /* owned; -1 */
+} KeeperReader;
+#define KEEPER_READER(f) ((KeeperReader){ .fd = (f), .fds = { -1, -1 } })
+int keeper_send(int fd, const char *verb, const char *container);
+int keeper_read(KeeperReader *reader, int64_t timeout_ms, json_t **ret, Error *reterr);
+void keeper_reader_done(KeeperReader *reader);
+/* The reply to "status", owned. */
+int keeper_status(const Run *run, json_t **ret, Error *reterr);
+
+/* The absolute path of a program installed beside this one, owned. */
+int program_beside(const char *name, char **ret, Error *reterr);
+/* Really root, or as far as a user namespace goes? */
+bool is_root(void);
+/* Two hashes of the text of a JSON value, in hex. */
+#define DIGEST_SIZE 33
+int json_digest(const json_t *value, char buf[static DIGEST_SIZE]);
