@@ -187,8 +187,9 @@ int placeholder_value(const char *reference, size_t size, const json_t *metadata
                                  clip(size), reference);
         outputs = lookup(userdata, parts[1]);
         if (!outputs)
-                return error_set(reterr, -ENOENT, "'${%.*s}': there is no resource '%s'",
-                                 clip(size), reference, parts[1]);
+                return error_set(reterr, -ENOENT,
+                                 "'${%.*s}': there are no outputs of a resource '%s'", clip(size),
+                                 reference, parts[1]);
         if (!parts[2])
                 return error_set(reterr, -EINVAL, "'${%.*s}' names no output of '%s'", clip(size),
                                  reference, parts[1]);

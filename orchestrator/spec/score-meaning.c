@@ -4,13 +4,14 @@
 #include <stdio.h>
 
 #include "orchestrator/base/hash.h"
+#include "orchestrator/base/limits.h"
 #include "orchestrator/base/str.h"
 #include "orchestrator/glue/json.h"
 #include "orchestrator/spec/placeholder.h"
 #include "orchestrator/spec/score-parts.h"
 
 typedef struct Meaning {
-        const YamlNode *root;
+        const char *file, *text, *end; /* the Score file itself, to find references in it */
         SpecFaults *faults, *notices;
         StrBuf pointer;
         Map *resources, *containers; /* name -> its YamlEntry */
@@ -52,13 +53,11 @@ static void say(Meaning *m, SpecFaults *to, YamlPlace place, const char *hint, c
 
 /* ---- placeholders ---- */
 
-static void check_resource_known(Meaning *m, const PlaceholderPart *part, const char *name,
-                                 YamlPlace place) {
+static void fault_unknown_resource(Meaning *m, const PlaceholderPart *part, const char *name,
+                                   YamlPlace place) {
         auto_cleanup(freep) char *hint = NULL;
         const char *near;
 
-        if (map_get(m->resources, name))
-                return;
         near = strv_nearest(m->resource_names, name);
         if (near)
                 hint = str_format("did you mean '%s'?", near);
@@ -69,9 +68,55 @@ static void check_resource_known(Meaning *m, const PlaceholderPart *part, const 
             part->size > 80 ? 80 : (int) part->size, part->text, name);
 }
 
+static bool begins_character(const char *s) {
+        return ((unsigned char) *s & 0xc0) != 0x80;
+}
+
+/* The byte at a place of the file, or NULL. */
+static const char *byte_at(const Meaning *m, YamlPlace place) {
+        const char *s = m->text;
+
+        for (uint32_t line = 1; s && line < place.line; line++) {
+                s = memchr(s, '\n', (size_t) (m->end - s));
+                s = s ? s + 1 : NULL;
+        }
+        for (uint32_t column = 1; s && s < m->end && column < place.column;)
+                if (++s < m->end)
+                        column += begins_character(s);
+        return s;
+}
+
+/* Where a reference stands in the file: the first time that its text comes at or behind *at. When it
+ * does not come (it was written with escapes), the value's own place. */
+static YamlPlace place_of(const Meaning *m, const YamlNode *node, const PlaceholderPart *part,
+                          const char **at) {
+        YamlPlace place = node->place;
+        const char *s, *found;
+
+        if (!m->text || !streq(place.file, m->file) || m->faults->n_items >= LIMIT_SPEC_FAULTS)
+                return place;
+        s = byte_at(m, place);
+        if (!*at)
+                *at = s;
+        found = *at ? memmem(*at, (size_t) (m->end - *at), part->text - 2, part->size + 3) : NULL;
+        if (!found)
+                return place;
+        *at = found + 1;
+        while (s < found) {
+                if (*s++ == '\n') {
+                        place.line++;
+                        place.column = 1;
+                } else {
+                        place.column += begins_character(s);
+                }
+        }
+        return place;
+}
+
 static void check_string(Meaning *m, const YamlNode *node) {
         PlaceholderScan scan = { .string = node->text };
         PlaceholderPart part;
+        const char *at = NULL;
 
         if (node->kind != YAML_KIND_STRING)
                 return;
@@ -83,9 +128,10 @@ static void check_string(Meaning *m, const YamlNode *node) {
                 if (!part.reference)
                         continue;
                 if (placeholder_check(part.text, part.size, &parts, &hint, &e) < 0)
-                        say(m, m->faults, node->place, hint, "%s", error_text(&e, e.code));
-                else if (streq(parts[0], "resources"))
-                        check_resource_known(m, &part, parts[1], node->place);
+                        say(m, m->faults, place_of(m, node, &part, &at), hint, "%s",
+                            error_text(&e, e.code));
+                else if (streq(parts[0], "resources") && !map_get(m->resources, parts[1]))
+                        fault_unknown_resource(m, &part, parts[1], place_of(m, node, &part, &at));
         }
 }
 
@@ -134,7 +180,8 @@ enum {
 };
 
 /* The place of the entry that closes a circle, or NULL. */
-static const YamlEntry *find_circle(Meaning *m, const YamlEntry *container, Map *colours) {
+static const YamlEntry *find_circle(Meaning *m, const YamlEntry *container, Map *colours,
+                                    const YamlEntry **ret_container) {
         const YamlNode *before = yaml_get(container->value, "before");
         const YamlEntry *circle = NULL;
 
@@ -147,10 +194,12 @@ static const YamlEntry *find_circle(Meaning *m, const YamlEntry *container, Map 
                 if (!next || next == container)
                         continue;
                 colour = (size_t) map_get(colours, next->key);
-                if (colour == GREY)
+                if (colour == GREY) {
                         circle = &before->entries[i];
-                else if (colour == WHITE)
-                        circle = find_circle(m, next, colours);
+                        *ret_container = container;
+                }
+                if (colour == WHITE)
+                        circle = find_circle(m, next, colours, ret_container);
         }
         return map_put(colours, container->key, (void *) BLACK) < 0 ? NULL : circle;
 }
@@ -172,39 +221,52 @@ static void check_before_entry(Meaning *m, const YamlEntry *container, const Yam
                     container->key);
 }
 
+static void check_circle(Meaning *m, const YamlEntry *container, Map *colours) {
+        const YamlEntry *from = container, *circle = NULL;
+        size_t size;
+
+        if (map_get(colours, container->key) == WHITE)
+                circle = find_circle(m, container, colours, &from);
+        if (!circle)
+                return;
+        size = enter(m, from->key);
+        enter(m, "before");
+        enter(m, circle->key);
+        say(m, m->faults, circle->place, "take one of these entries out",
+            "These containers wait for each other in a circle");
+        leave(m, size);
+}
+
 static void check_before(Meaning *m, const YamlNode *containers) {
         auto_cleanup(map_freep) Map *colours = map_new(NULL);
-        const YamlEntry *circle;
 
-        for (size_t i = 0; i < containers->n_entries; i++) {
+        for (size_t i = 0; colours && i < containers->n_entries; i++) {
                 const YamlEntry *container = &containers->entries[i];
                 const YamlNode *before = yaml_get(container->value, "before");
-                size_t size = enter(m, container->key), inner = enter(m, "before");
+                size_t size = enter(m, container->key);
 
+                enter(m, "before");
                 for (size_t j = 0; before && j < before->n_entries; j++) {
                         size_t last = enter(m, before->entries[j].key);
 
                         check_before_entry(m, container, &before->entries[j]);
                         leave(m, last);
                 }
-                circle = colours && map_get(colours, container->key) == WHITE
-                                 ? find_circle(m, container, colours)
-                                 : NULL;
-                if (circle)
-                        say(m, m->faults, circle->place, "take one of these entries out",
-                            "These containers wait for each other in a circle");
-                leave(m, inner);
                 leave(m, size);
+                check_circle(m, container, colours);
         }
 }
 
 /* ---- notices ---- */
 
 static void notice_literal(Meaning *m, const YamlNode *node, const char *what) {
+        size_t size = enter(m, what);
+
         if (node && node->kind == YAML_KIND_STRING && placeholder_in(node->text))
                 say(m, m->notices, node->place,
                     "placeholders work in variables, files, volume sources and params",
                     "Nothing is put in for '${...}' in %s; it stays as it is", what);
+        leave(m, size);
 }
 
 static void notice_container(Meaning *m, const YamlNode *container) {
@@ -289,12 +351,17 @@ static void meaning_done(Meaning *m) {
         free(m->resource_names);
 }
 
-int score_check_meaning(const YamlNode *root, SpecFaults *faults, SpecFaults *notices) {
+int score_check_meaning(const YamlNode *root, const char *file, const char *text, size_t size,
+                        SpecFaults *faults, SpecFaults *notices) {
         const YamlNode *containers = yaml_get(root, "containers"),
                        *resources = yaml_get(root, "resources");
-        auto_cleanup(meaning_done)
-                Meaning m = { .root = root, .faults = faults, .notices = notices };
-        size_t size;
+        auto_cleanup(meaning_done) Meaning m = {
+                .file = file,
+                .text = text,
+                .end = text + size,
+                .faults = faults,
+                .notices = notices,
+        };
         int r;
 
         r = meaning_start(&m, containers, resources);

@@ -8,5 +8,7 @@
 /* The deprecated spellings into today's. notices may be NULL. 0 or -ENOMEM. */
 int score_upgrade(YamlTree *t, YamlNode *root, SpecFaults *faults, SpecFaults *notices);
 void score_check_schema(YamlNode *root, SpecFaults *faults);
-/* Placeholders and `before`; root has passed the schema. 0 or -ENOMEM. */
-int score_check_meaning(const YamlNode *root, SpecFaults *faults, SpecFaults *notices);
+/* Placeholders and `before`; root has passed the schema. text is the file, to find references in it. 0 or
+ * -ENOMEM. */
+int score_check_meaning(const YamlNode *root, const char *file, const char *text, size_t size,
+                        SpecFaults *faults, SpecFaults *notices);

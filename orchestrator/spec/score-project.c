@@ -190,15 +190,18 @@ static void take_metadata(Builder *b, Draft *draft, const ScoreDocument *d, cons
         s->metadata = json_incref(metadata);
 }
 
-static char *key_of(const ScoreDocument *d, const char *name) {
-        const json_t *declared = json_object_get(json_object_get(d->json, "resources"), name);
+char *score_resource_key(const char *workload, const char *name, const json_t *declared) {
         const char *class = text_of(declared, "class"), *id = text_of(declared, "id");
 
-        if (!declared)
-                return NULL;
         return id ? str_format("%s.%s#%s", text_of(declared, "type"), class ? class : "default", id)
                   : str_format("%s.%s#%s.%s", text_of(declared, "type"), class ? class : "default",
-                               d->workload, name);
+                               workload, name);
+}
+
+static char *key_of(const ScoreDocument *d, const char *name) {
+        const json_t *declared = json_object_get(json_object_get(d->json, "resources"), name);
+
+        return declared ? score_resource_key(d->workload, name, declared) : NULL;
 }
 
 static int strv_add_once(char ***v, const char *s) {

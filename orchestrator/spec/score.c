@@ -100,7 +100,7 @@ static int run_stages(ScoreDocument *d, const char *text, size_t size,
         if (faults->n_items + faults->n_dropped == before)
                 score_check_schema(d->root, faults);
         if (faults->n_items + faults->n_dropped == before)
-                r = score_check_meaning(d->root, faults, notices);
+                r = score_check_meaning(d->root, d->file, text, size, faults, notices);
         if (r == 0 && faults->n_items + faults->n_dropped > before)
                 r = -EINVAL;
         return r;

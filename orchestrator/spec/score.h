@@ -60,6 +60,9 @@ typedef struct ScoreProject {
         json_t *names; /* object: workload -> {resource name -> key} */
 } ScoreProject;
 
+/* "type.class#id" of a declared resource, owned; NULL when out of memory. */
+char *score_resource_key(const char *workload, const char *name, const json_t *declared);
+
 /* Joins documents, which it takes over in any case (the array itself stays the caller's). -EINVAL with
  * faults of stage semantic: a workload name used twice, definitions that differ, a cycle. */
 int score_project_make(ScoreDocument **documents, size_t n_documents, ScoreProject **ret,
