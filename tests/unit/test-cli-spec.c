@@ -89,7 +89,7 @@ static void test_check_json(void **state) {
         auto_cleanup(freep) char *valid = file_with("valid.yaml", VALID), *out = NULL,
                                  *bad_out = NULL;
         auto_cleanup(freep) char *bad = file_with("bad.yaml", VALID "\xc3\xa9: x\n");
-        json_auto_t *json = NULL, *bad_json = NULL;
+        json_auto_t *bad_json = NULL;
         const json_t *fault;
 
         assert_int_equal(run(cmd_check, &out, ARGS("--json", valid)), 0);

@@ -143,8 +143,7 @@ static void test_values_at_the_border(void **state) {
                 MAIN
                 "    resources: {limits: {cpu: \"0\", memory: \"0.5Ki\"}, requests: {cpu: 250m}}\n",
                 MAIN "    variables: {A: yes, B: 12:30, C: 1.2.3, D: \"\", \"\\n\": x}\n",
-                "apiVersion: score.dev/v1b1\nmetadata: {name: aa, annotations: {ab.cd/X_.1: x, aa: y}, 'x y': [1, null]}\n"
-                "containers: {aa: {image: a}}\n",
+                "apiVersion: score.dev/v1b1\nmetadata: {name: aa, annotations: {ab.cd/X_.1: x, aa: y}, 'x y': [1]}\ncontainers: {aa: {image: a}}\n",
         };
         static const char *const bad[] = {
                 MAIN "service: {ports: {www: {port: 80.5}}}\n",
