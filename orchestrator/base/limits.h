@@ -55,6 +55,16 @@
 #define LIMIT_DOOR_HELD_PER_ENVIRONMENT 256
 #define LIMIT_DOOR_HOLD_MS              60000
 #define LIMIT_DOOR_CONNECT_MS           5000
+#define LIMIT_DOOR_REFUSED_MS           5000 /* an endpoint that refuses is tried again for so long */
+#define LIMIT_DOOR_RETRY_MS             50
+#define LIMIT_DOOR_LINGER_MS            2000 /* for a client to read the end of an answer */
+#define LIMIT_DOOR_HALF_MS              (5 * 60 * 1000) /* of silence after the client's last word */
+#define LIMIT_DOOR_SILENT_MS            (60 * 1000)     /* open without bytes: not in use */
+#define LIMIT_DOOR_PENDING_BYTES        (64 * 1024 * 1024) /* read, not yet written, of all */
+#define LIMIT_DOOR_TOLD_MS              (60 * 1000) /* between two reports of visits to what is awake */
+#define LIMIT_ROUTE_PATHS               100         /* of one host */
+#define LIMIT_HAPROXY_REPLY_BYTES       (16 * 1024 * 1024)
+#define LIMIT_HAPROXY_CALL_MS           5000
 
 /* names */
 #define LIMIT_LABEL        63 /* RFC 1035, section 2.3.4 */

@@ -15,16 +15,17 @@ typedef struct Gateway Gateway;
 
 typedef struct GatewaySetup {
         Loop *loop;
-        Ledger *ledger;      /* read only */
+        Ledger *ledger; /* read only */
         const Clock *clock;
-        const char *listen;  /* the door: "127.0.0.1:8150"; port 0 lets the system choose */
+        const char *listen;   /* the door: "127.0.0.1:8150"; port 0 lets the system choose */
         bool beyond_loopback; /* without it another address than loopback is refused */
         const char *domain;
-        const char *haproxy_listen; /* NULL: the door alone */
+        const char *haproxy_listen;  /* NULL: the door alone */
         const char *haproxy_program; /* NULL: "haproxy" in PATH */
-        const char *run_dir; /* haproxy.cfg, routes.map, haproxy.sock, haproxy.pid */
+        const char *run_dir;         /* haproxy.cfg, routes.map, haproxy.sock, haproxy.pid */
         int (*page)(void *userdata, const Route *route, const char *host, int *ret_status,
-                    char **ret_html, char **ret_plain, Error *reterr); /* api/pages.c; route NULL: unknown */
+                    char **ret_html, char **ret_plain,
+                    Error *reterr); /* api/pages.c; route NULL: unknown */
         void *page_userdata;
         FrontEvents events;
 } GatewaySetup;

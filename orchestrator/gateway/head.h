@@ -10,20 +10,20 @@
 #define HEAD_HOST_MAX 253 /* RFC 1035, section 2.3.4, without the root's dot */
 
 typedef struct Head {
-        size_t size;             /* bytes of the head, the empty line included */
-        const char *method;      /* points into the bytes, n_method of them */
+        size_t size;        /* bytes of the head, the empty line included */
+        const char *method; /* points into the bytes, n_method of them */
         size_t n_method;
-        const char *path;        /* points into the bytes: of the target, without the query */
+        const char *path; /* points into the bytes: of the target, without the query */
         size_t n_path;
         char host[HEAD_HOST_MAX + 1]; /* lower-case, without port and final dot */
-        uint64_t content_length; /* 0 when there is none */
-        bool chunked;            /* its body ends by itself */
-        bool keep_alive;         /* the client would send another request */
-        bool upgrade;            /* asks for another protocol: a websocket */
+        uint64_t content_length;      /* 0 when there is none */
+        bool chunked;                 /* its body ends by itself */
+        bool keep_alive;              /* the client would send another request */
+        bool upgrade;                 /* asks for another protocol: a websocket */
         bool is_get, is_head;
-        bool wants_html;         /* the Accept line names text/html */
-        bool wants_json;         /* it names JSON and no HTML */
-        bool robot;              /* a crawler, link preview or probe: no visit */
+        bool wants_html; /* the Accept line names text/html */
+        bool wants_json; /* it names JSON and no HTML */
+        bool robot;      /* a crawler, link preview or probe: no visit */
 } Head;
 
 /* 1: *ret is complete. 0: more bytes are needed. Negative: refuse it with the HTTP status *ret_status;

@@ -96,6 +96,10 @@ int loop_source_set_events(LoopSource *source, uint32_t events) {
         return sd_event_source_set_io_events(source->source, events);
 }
 
+int loop_source_set_background(LoopSource *source) {
+        return sd_event_source_set_priority(source->source, SD_EVENT_PRIORITY_IDLE + 10);
+}
+
 static int on_timer(sd_event_source *s, uint64_t usec, void *userdata) {
         LoopSource *source = userdata;
 

@@ -23,6 +23,9 @@ typedef void (*LoopIoFunc)(void *userdata, int fd, uint32_t events);
 int loop_add_io(Loop *loop, int fd, uint32_t events, const char *description, LoopIoFunc func,
                 void *userdata, LoopSource **ret, Error *reterr);
 int loop_source_set_events(LoopSource *source, uint32_t events);
+/* A source that can always be busy (a proxy's traffic) waits until nothing else is ready, ends of turns
+ * included, so that it cannot starve them. */
+int loop_source_set_background(LoopSource *source);
 
 /* A one-shot timer on the boot clock, off until armed; it stays the caller's and can be armed again.
  * Arming for a time that has passed fires in the next turn. */
