@@ -112,12 +112,7 @@ int api_reap(ApiCall *c, Error *reterr) {
 
         if (r < 0)
                 return r;
-        if (json_is_object(report))
-                c->result = report;
-        else
-                c->result = json_pack("{s:o}", "verdicts", report);
-        if (c->result)
-                (void) json_object_set_new(c->result, "dry_run", json_boolean(dry));
+        c->result = report;
         return c->result ? 0 : -ENOMEM;
 }
 

@@ -14,7 +14,7 @@ static void print_gates(Cli *cli, const json_t *gates) {
                 bool keeps = json_is_true(json_object_get(g, "keeps"));
 
                 printf("  %s%-5s%s %-11s %s\n", cli_color(cli, keeps ? CLI_GREEN : CLI_DIM),
-                       keeps ? "keeps" : "-", cli_color(cli, CLI_PLAIN), cli_string(g, "gate"),
+                       keeps ? "keeps" : "-", cli_color(cli, CLI_PLAIN), cli_string(g, "name"),
                        cli_string(g, "text"));
         }
 }
@@ -27,7 +27,7 @@ static void print_clocks(const json_t *clocks, int64_t now) {
                 int64_t due = cli_integer(c, "due_ms");
                 char when[TIME_TEXT_MAX * 2];
 
-                printf("  %-19s %-14s %s\n", cli_string(c, "clock"),
+                printf("  %-19s %-14s %s\n", cli_string(c, "name"),
                        due > 0 ? cli_when(due, now, when) : "-", cli_string(c, "text"));
         }
 }

@@ -43,7 +43,7 @@ int command_reap(Cli *cli) {
         if (cli->json)
                 cli_print_json(answer);
         else
-                r = print_verdicts(json_object_get(answer, "verdicts"), &error);
+                r = print_verdicts(json_object_get(answer, "environments"), &error);
         if (r == 0 && dry && !cli->json)
                 printf("Nothing was changed.\n");
         json_decref(answer);
