@@ -303,12 +303,8 @@ static int cli_run(Cli *cli, Words *w) {
         Common common = { 0 };
         int status;
 
-        if (cli->command->offline) {
-                for (int i = w->at; i < w->argc && !streq(w->argv[i], "--"); i++)
-                        if (streq(w->argv[i], "--help") || streq(w->argv[i], "-h"))
-                                return help_command(cli->command);
+        if (cli->command->offline) /* its own argv[0], options and --help */
                 return cli->command->offline(w->argc - w->at + 1, w->argv + w->at - 1);
-        }
         status = cli_parse(cli, w, &common);
         if (status == CLI_OK && common.help)
                 return help_command(cli->command);

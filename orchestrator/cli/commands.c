@@ -1,6 +1,7 @@
 /* Every command is one row here; its function lives in a file of its noun. */
 #include "orchestrator/cli/cli.h"
 #include "orchestrator/cli/commands-online.h"
+#include "orchestrator/cli/commands.h"
 
 #define OPTIONS(...)           \
         (const CliOption[]) {  \
@@ -197,5 +198,13 @@ const CliCommand cli_commands[] = {
           .summary = "what the hook calls: reads 'old new ref' lines",
           .func = command_hook_run,
           .options = OPTIONS({ "project", 'p', "NAME", "whose repository it is (needed)" }) },
+        { .name = "check",
+          .args = "FILE...",
+          .summary = "say whether dependency files are right (needs no daemon)",
+          .offline = cmd_check },
+        { .name = "render",
+          .args = "FILE",
+          .summary = "print a Score file with its placeholders filled in (needs no daemon)",
+          .offline = cmd_render },
         { 0 },
 };
