@@ -15,6 +15,14 @@
 #define TIMEOUT_OPTION \
         { "timeout", 't', "DURATION", "give up waiting after this long (default 10m)" }
 
+#define OVERRIDES_FILE_OPTION \
+        { "overrides-file", 0, "FILE", "merged over the Score file; null deletes" }
+#define OVERRIDE_PROPERTY_OPTION                                                \
+        {                                                                       \
+                "override-property", 0, "PATH=VALUE",                           \
+                        "sets one value, an empty one deletes; may be repeated" \
+        }
+
 const CliCommand cli_commands[] = {
         { .name = "project add",
           .args = "NAME REPOSITORY",
@@ -200,11 +208,19 @@ const CliCommand cli_commands[] = {
           .options = OPTIONS({ "project", 'p', "NAME", "whose repository it is (needed)" }) },
         { .name = "check",
           .args = "FILE...",
-          .summary = "say whether dependency files are right (needs no daemon)",
-          .offline = cmd_check },
+          .summary = "say whether dependency files are right, and where not (needs no daemon)",
+          .help = "Several Score files are one project; \"-\" is standard input. Overrides go with one Score "
+                  "file.\nExit status: 0 valid, 1 invalid, 2 not readable.",
+          .offline = cmd_check,
+          .options = OPTIONS(OVERRIDES_FILE_OPTION, OVERRIDE_PROPERTY_OPTION) },
         { .name = "render",
           .args = "FILE",
           .summary = "print a Score file with its placeholders filled in (needs no daemon)",
-          .offline = cmd_render },
+          .help = "Exit status: 0 printed, 1 the file is invalid or an output is missing, 2 not readable.",
+          .offline = cmd_render,
+          .options = OPTIONS(
+                  { "outputs", 0, "FILE", "JSON: {\"resources\": {NAME: {OUTPUT: VALUE}}}" },
+                  { "raw", 0, NULL, "merged and upgraded only, placeholders as they are" },
+                  OVERRIDES_FILE_OPTION, OVERRIDE_PROPERTY_OPTION) },
         { 0 },
 };
