@@ -22,7 +22,7 @@ static inline char *shared_or_skip(const char *name) {
 
         assert_non_null(path);
         if (!path_exists(path)) {
-                print_message("skipped: there is no %s\n", path);
+                print_message("# skipped: there is no %s\n", path);
                 free(path);
                 skip();
         }

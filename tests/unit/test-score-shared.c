@@ -54,7 +54,7 @@ static void test_index(void **state) {
                         wrong++;
                 }
         }
-        print_message("%u documents\n", n);
+        print_message("# %u documents\n", n);
         assert_true(n >= 200);
         assert_int_equal(wrong, 0);
 }
@@ -130,7 +130,7 @@ static void test_projects(void **state) {
 
         for (char **name = names; *name; name++)
                 check_project(folder, *name);
-        print_message("%zu projects\n", strv_length(names));
+        print_message("# %zu projects\n", strv_length(names));
         assert_true(strv_length(names) >= 10);
 }
 
