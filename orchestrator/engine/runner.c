@@ -1,0 +1,440 @@
+#include "orchestrator/engine/runner.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "config.h"
+#include "orchestrator/base/hash.h"
+#include "orchestrator/base/io.h"
+#include "orchestrator/base/limits.h"
+#include "orchestrator/base/log.h"
+#include "orchestrator/base/str.h"
+#include "orchestrator/base/time.h"
+#include "orchestrator/glue/child.h"
+
+/* How much of standard error goes into a message. */
+#define STDERR_TAIL_BYTES 400
+
+typedef struct Run {
+        Runner *runner;
+        char *id, *provider, *verb;
+        Child child;
+        LoopSource *in, *out, *err, *ended, *timer;
+        char *request; /* what is still to be written, from written on */
+        size_t request_size, written;
+        StrBuf line;    /* the line under way */
+        StrBuf said;    /* tail of standard error */
+        size_t n_bytes; /* of output so far */
+        json_t *items;  /* of a call that does not stream */
+        json_t *final;  /* its result or error line */
+        int64_t deadline_ms;
+        bool stream, terminated;
+        const char *fault; /* why it is being ended; NULL while all is well */
+} Run;
+
+struct Runner {
+        RunnerSetup setup;
+        char *state_dir;
+        Map *runs;
+};
+
+static void run_free(void *p) {
+        Run *run = p;
+
+        if (!run)
+                return;
+        loop_source_free(run->in);
+        loop_source_free(run->out);
+        loop_source_free(run->err);
+        loop_source_free(run->ended);
+        loop_source_free(run->timer);
+        child_done(&run->child);
+        if (run->request)
+                explicit_bzero(run->request, run->request_size); /* it may hold secrets */
+        free(run->request);
+        strbuf_done(&run->line);
+        strbuf_done(&run->said);
+        json_decref(run->items);
+        json_decref(run->final);
+        free(run->id);
+        free(run->provider);
+        free(run->verb);
+        free(run);
+}
+
+DEFINE_CLEANUP(Run *, run_free)
+
+/* ---- ending ---- */
+
+/* SIGTERM first, SIGKILL when the timer fires again. */
+static void run_end(Run *run, const char *fault) {
+        if (!run->fault)
+                run->fault = fault;
+        if (run->terminated)
+                return;
+        run->terminated = true;
+        (void) child_kill(&run->child, SIGTERM);
+        (void) loop_timer_arm_after(run->timer, LIMIT_PROVIDER_GRACE_MS * UINT64_C(1000));
+}
+
+static void run_on_timer(void *userdata) {
+        Run *run = userdata;
+
+        if (run->terminated)
+                (void) child_kill(&run->child, SIGKILL);
+        else
+                run_end(run, "did not answer in time");
+}
+
+/* ---- reading ---- */
+
+/* One line of the protocol. False when it is nonsense. */
+static bool run_take(Run *run, const char *text, size_t size) {
+        json_t *line = json_loadb(text, size, JSON_REJECT_DUPLICATES, NULL), *item;
+        bool ok = json_is_object(line) && !run->final;
+
+        if (ok && (json_is_object(json_object_get(line, "result")) ||
+                   json_is_object(json_object_get(line, "error")))) {
+                run->final = line;
+                return true;
+        }
+        item = json_object_get(line, "item");
+        if (ok && item && !run->stream)
+                ok = json_array_append(run->items, item) == 0;
+        else if (ok)
+                run->runner->setup.events.on_line(run->runner->setup.events.userdata, run->id,
+                                                  line);
+        json_decref(line);
+        return ok;
+}
+
+/* Cuts what came into lines. */
+static void run_cut(Run *run, const char *data, size_t size) {
+        while (size > 0 && !run->fault) {
+                const char *end = memchr(data, '\n', size);
+                size_t n = end ? (size_t) (end - data) : size;
+
+                strbuf_addn(&run->line, data, n);
+                if (run->line.broken || run->line.size > LIMIT_PROVIDER_LINE_BYTES) {
+                        run_end(run, "wrote a line that is too long");
+                        return;
+                }
+                if (end) {
+                        if (run->line.size > 0 && !run_take(run, run->line.text, run->line.size))
+                                run_end(run, "wrote a line that is not of the protocol");
+                        strbuf_done(&run->line);
+                        n++;
+                }
+                data += n;
+                size -= n;
+        }
+}
+
+/* Reads what is there; false at the end of the stream. */
+static bool run_read_out(Run *run, bool to_the_end) {
+        char chunk[32768];
+
+        do {
+                ssize_t n = read(run->child.out, chunk, sizeof(chunk));
+
+                if (n < 0)
+                        return errno == EAGAIN || errno == EINTR;
+                if (n == 0)
+                        return false;
+                run->n_bytes += (size_t) n;
+                if (!run->stream && run->n_bytes > LIMIT_PROVIDER_REPLY_BYTES)
+                        run_end(run, "wrote more than a reply may have");
+                run_cut(run, chunk, (size_t) n);
+        } while (to_the_end && !run->fault);
+        return true;
+}
+
+static bool run_read_err(Run *run) {
+        char chunk[4096];
+        ssize_t n = read(run->child.err, chunk, sizeof(chunk));
+
+        if (n < 0)
+                return errno == EAGAIN || errno == EINTR;
+        if (n == 0)
+                return false;
+        strbuf_addn(&run->said, chunk, (size_t) n);
+        if (run->said.size > 2 * LIMIT_PROVIDER_STDERR_BYTES) {
+                size_t cut = run->said.size - LIMIT_PROVIDER_STDERR_BYTES;
+
+                memmove(run->said.text, run->said.text + cut, run->said.size - cut);
+                run->said.size -= cut;
+                run->said.text[run->said.size] = '\0';
+        }
+        return true;
+}
+
+static void run_on_out(void *userdata, int fd, uint32_t events) {
+        Run *run = userdata;
+
+        if (!run_read_out(run, false))
+                run->out = loop_source_free(run->out);
+}
+
+static void run_on_err(void *userdata, int fd, uint32_t events) {
+        Run *run = userdata;
+
+        if (!run_read_err(run))
+                run->err = loop_source_free(run->err);
+}
+
+static void run_on_in(void *userdata, int fd, uint32_t events) {
+        Run *run = userdata;
+        ssize_t n = write(fd, run->request + run->written, run->request_size - run->written);
+
+        if (n < 0 && (errno == EAGAIN || errno == EINTR))
+                return;
+        if (n > 0)
+                run->written += (size_t) n;
+        if (n > 0 && run->written < run->request_size)
+                return;
+        /* Written, or it closed its end: then its answer or its death says more. */
+        explicit_bzero(run->request, run->request_size);
+        run->in = loop_source_free(run->in);
+        run->child.in = fd_close(run->child.in);
+}
+
+/* ---- the reply ---- */
+
+/* The last words on standard error, on one line, into buf. */
+static const char *run_last_words(const Run *run, char buf[static STDERR_TAIL_BYTES + 8]) {
+        size_t size = run->said.size, from;
+
+        while (size > 0 && strchr(" \n\r\t", run->said.text[size - 1]))
+                size--;
+        if (size == 0)
+                return "";
+        from = size > STDERR_TAIL_BYTES ? size - STDERR_TAIL_BYTES : 0;
+        buf[0] = ':';
+        buf[1] = ' ';
+        memcpy(buf + 2, run->said.text + from, size - from);
+        buf[2 + size - from] = '\0';
+        for (char *c = buf; *c; c++)
+                if ((unsigned char) *c < 0x20)
+                        *c = ' ';
+        return buf;
+}
+
+static void run_reply_unknown(Run *run, int status) {
+        char words[STDERR_TAIL_BYTES + 8], how[64];
+        auto_cleanup(freep) char *message = NULL;
+        ProviderReply reply = { .call_id = run->id, .class = PROVIDER_TRANSIENT, .unknown = true };
+
+        message = str_format("The provider '%s' %s while it was asked to %s%s", run->provider,
+                             run->fault ? run->fault : child_status_format(status, how), run->verb,
+                             run_last_words(run, words));
+        reply.message = message ? message : "The provider failed";
+        run->runner->setup.events.on_reply(run->runner->setup.events.userdata, &reply);
+}
+
+static void run_reply(Run *run) {
+        const json_t *error = json_object_get(run->final, "error");
+        const char *class = json_string_value(json_object_get(error, "class"));
+        ProviderReply reply = {
+                .call_id = run->id,
+                .class = PROVIDER_OK,
+                .result = json_object_get(run->final, "result"),
+                .items = run->items,
+        };
+
+        if (error) {
+                reply.class = class ? provider_class_from_string(class) : _PROVIDER_CLASS_INVALID;
+                /* A class that we do not know, or "no error": the outcome is not known either. */
+                if ((int) reply.class <= PROVIDER_OK) {
+                        reply.class = PROVIDER_TRANSIENT;
+                        reply.unknown = true;
+                }
+                reply.message = json_string_value(json_object_get(error, "message"));
+                if (!reply.message)
+                        reply.message = "The provider gave no reason";
+                reply.retry_after_ms = json_integer_value(json_object_get(error, "retry_after_ms"));
+                if (reply.retry_after_ms < 0)
+                        reply.retry_after_ms = 0;
+        }
+        run->runner->setup.events.on_reply(run->runner->setup.events.userdata, &reply);
+}
+
+static void run_on_ended(void *userdata, int fd, uint32_t events) {
+        auto_cleanup(run_freep) Run *run = userdata;
+        int status = 0, r;
+
+        r = child_reap(&run->child, &status);
+        if (r == 0) {
+                TAKE(run); /* a spurious wake-up: not ended yet */
+                return;
+        }
+        /* Its output may have arrived together with its end. Something that it left behind may hold the
+         * pipe open, so the end of the stream is not waited for. */
+        if (run->out)
+                (void) run_read_out(run, true);
+        do
+                errno = 0;
+        while (run->err && run_read_err(run) && errno == 0);
+        (void) map_remove(run->runner->runs, run->id);
+        if (run->final && !run->fault)
+                run_reply(run);
+        else
+                run_reply_unknown(run, status);
+}
+
+/* ---- starting ---- */
+
+int runner_program(const Config *config, const char *provider, char **ret, Error *reterr) {
+        const char *path = NULL, *folder = getenv("MAYFLY_PROVIDERS_DIR");
+        auto_cleanup(freep) char *program = NULL;
+
+        if (!path_component_valid(provider))
+                return error_set(reterr, -EINVAL, "'%.60s' is not a provider's name", provider);
+        if (config)
+                path = json_string_value(
+                        json_object_get(json_object_get(config->providers, provider), "path"));
+        if (path)
+                program = strdup(path);
+        else
+                program = str_format("%s/mayfly-provider-%s", folder ? folder : MAYFLY_LIBEXECDIR,
+                                     provider);
+        if (program && !path && folder && access(program, X_OK) < 0) {
+                free(program);
+                program = str_format("%s/%s/mayfly-provider-%s", folder, provider, provider);
+        }
+        if (!program)
+                return -ENOMEM;
+        if (access(program, X_OK) < 0)
+                return error_set(
+                        reterr, -ENOENT,
+                        "The provider '%s' cannot be run: '%s' is not there or is no program",
+                        provider, program);
+        *ret = TAKE(program);
+        return 0;
+}
+
+static int provider_folder(Runner *r, const char *provider, Error *reterr) {
+        auto_cleanup(freep) char *path = str_format("%s/providers/%s", r->state_dir, provider);
+
+        if (!path)
+                return -ENOMEM;
+        return path_exists(path) ? 0 : mkdir_p(path, 0711, reterr);
+}
+
+static int run_watch(Run *run, Error *reterr) {
+        Loop *loop = run->runner->setup.loop;
+        int r;
+
+        r = loop_add_io(loop, run->child.in, EPOLLOUT, "a provider's input", run_on_in, run,
+                        &run->in, reterr);
+        if (r == 0)
+                r = loop_add_io(loop, run->child.out, EPOLLIN, "a provider's output", run_on_out,
+                                run, &run->out, reterr);
+        if (r == 0)
+                r = loop_add_io(loop, run->child.err, EPOLLIN, "a provider's words", run_on_err,
+                                run, &run->err, reterr);
+        if (r == 0)
+                r = loop_add_io(loop, run->child.pidfd, EPOLLIN, "a provider's end", run_on_ended,
+                                run, &run->ended, reterr);
+        if (r == 0)
+                r = loop_add_timer(loop, "a provider's deadline", run_on_timer, run, &run->timer,
+                                   reterr);
+        if (r == 0 && run->deadline_ms > 0)
+                r = loop_timer_arm_after(run->timer, (uint64_t) run->deadline_ms * 1000);
+        return r;
+}
+
+static int run_new(Runner *runner, const ProviderCall *call, Run **ret, Error *reterr) {
+        auto_cleanup(run_freep) Run *run = calloc(1, sizeof(Run));
+
+        if (!run)
+                return -ENOMEM;
+        run->child = CHILD_NONE;
+        run->runner = runner;
+        run->stream = call->stream;
+        run->deadline_ms = call->deadline_ms;
+        run->id = strdup(call->id);
+        run->provider = strdup(call->provider);
+        run->verb = strdup(call->verb);
+        run->items = json_array();
+        run->request = json_dumps(call->request, JSON_COMPACT);
+        if (!run->id || !run->provider || !run->verb || !run->items || !run->request)
+                return -ENOMEM;
+        run->request_size = strlen(run->request);
+        if (run->request_size > LIMIT_PROVIDER_REQUEST_BYTES)
+                return error_set(reterr, -E2BIG, "The request to '%s' is larger than %d bytes",
+                                 call->provider, LIMIT_PROVIDER_REQUEST_BYTES);
+        *ret = TAKE(run);
+        return 0;
+}
+
+static int runner_start(void *userdata, const ProviderCall *call, Error *reterr) {
+        auto_cleanup(freep) char *program = NULL;
+        auto_cleanup(run_freep) Run *run = NULL;
+        Runner *runner = userdata;
+        int r;
+
+        r = runner_program(runner->setup.config, call->provider, &program, reterr);
+        if (r == 0)
+                r = provider_folder(runner, call->provider, reterr);
+        if (r == 0)
+                r = run_new(runner, call, &run, reterr);
+        if (r < 0)
+                return r;
+        r = child_start((char *[]){ program, NULL }, NULL,
+                        CHILD_IN | CHILD_OUT | CHILD_ERR | CHILD_DIE, &run->child, reterr);
+        if (r == 0)
+                r = run_watch(run, reterr);
+        if (r == 0)
+                r = map_put(runner->runs, run->id, run);
+        if (r < 0)
+                return r;
+        TAKE(run);
+        return 0;
+}
+
+static void runner_cancel(void *userdata, const char *call_id) {
+        Runner *runner = userdata;
+        Run *run = map_get(runner->runs, call_id);
+
+        if (run)
+                run_end(run, "was cancelled");
+}
+
+int runner_new(const RunnerSetup *setup, Runner **ret, Error *reterr) {
+        auto_cleanup(runner_freep) Runner *r = calloc(1, sizeof(Runner));
+
+        if (!r)
+                return -ENOMEM;
+        r->setup = *setup;
+        r->state_dir = strdup(setup->state_dir);
+        r->runs = map_new(NULL);
+        if (!r->state_dir || !r->runs)
+                return -ENOMEM;
+        signal(SIGPIPE, SIG_IGN); /* a provider that closes its input early is no reason to end */
+        *ret = TAKE(r);
+        return 0;
+}
+
+Runner *runner_free(Runner *r) {
+        size_t at = 0;
+        Run *run;
+
+        if (!r)
+                return NULL;
+        while (r->runs && (run = map_next(r->runs, &at, NULL)))
+                run_free(run);
+        map_free(r->runs);
+        free(r->state_dir);
+        free(r);
+        return NULL;
+}
+
+ProviderOps runner_ops(Runner *r) {
+        return (ProviderOps){ .start = runner_start, .cancel = runner_cancel, .userdata = r };
+}
+
+void runner_set_config(Runner *r, const Config *config) {
+        r->setup.config = config;
+}
