@@ -16,6 +16,7 @@
 #include <stdint.h>
 
 #include "orchestrator/base/error.h"
+#include "orchestrator/base/str.h"
 
 /* How long a resource lives: with one generation (checkout, network, build, workload, addresses), or
  * with the environment, across pushes (volume, database, dns). */
@@ -83,5 +84,8 @@ json_t *template_text(const char *text, size_t size);
 json_t *template_tree(const json_t *tree);
 /* A template for a tree of the admin's or our own: nothing in it is a placeholder. */
 json_t *template_literal(const json_t *tree);
+
+/* Appends text so that the scanner reads it back as it is, whatever it looks like. */
+void template_escape(StrBuf *b, const char *text);
 
 DEFINE_CLEANUP(Graph *, graph_free)

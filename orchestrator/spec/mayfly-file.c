@@ -189,7 +189,7 @@ int mayfly_file_check(Planner *p) {
                 auto_strbuf pointer = { 0 };
                 const char *nearest;
 
-                if (plan_document(p, name))
+                if (!p->mayfly_root || plan_document(p, name))
                         continue;
                 strbuf_add(&pointer, "/workloads");
                 json_pointer_add(&pointer, name);

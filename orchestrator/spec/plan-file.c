@@ -84,36 +84,97 @@ static int load_score(Planner *p, const char *file, const char *text, size_t siz
         int r;
 
         r = document_add(p, file, text, size, &documents);
-        if (r < 0)
-                return r;
-        return project_make(p, &documents);
+        if (r == 0)
+                r = project_make(p, &documents);
+        return r < 0 ? r : mayfly_file_check(p);
+}
+
+static void place_set(YamlNode *node, YamlPlace place) {
+        node->place = place;
+        for (size_t i = 0; node->kind == YAML_KIND_LIST && i < node->n_items; i++)
+                place_set(node->items[i], place);
+        for (size_t i = 0; node->kind == YAML_KIND_MAP && i < node->n_entries; i++) {
+                node->entries[i].place = place;
+                place_set(node->entries[i].value, place);
+        }
+}
+
+/* A document made from another file keeps the places of that file: outer ones first. */
+static void places_set(ScoreDocument *d, const json_t *places) {
+        for (size_t depth = 0; depth < 8; depth++) {
+                const char *pointer;
+                json_t *at;
+
+                json_object_foreach((json_t *) places, pointer, at) {
+                        size_t steps = 0;
+                        YamlEntry *entry = NULL;
+                        YamlNode *node;
+                        YamlPlace place = { .file = d->file };
+
+                        for (const char *c = pointer; *c; c++)
+                                steps += *c == '/';
+                        node = steps == depth ? yaml_at(d->root, pointer, &entry) : NULL;
+                        if (!node)
+                                continue;
+                        place.line = (uint32_t) json_integer_value(json_array_get(at, 0));
+                        place.column = (uint32_t) json_integer_value(json_array_get(at, 1));
+                        place_set(node, place);
+                        if (entry)
+                                entry->place = place;
+                }
+        }
+}
+
+/* What mayfly.yaml says of a workload wins over what Compose says. */
+static int settings_merge(Planner *p, const json_t *made) {
+        const char *name;
+        json_t *value;
+
+        json_object_foreach((json_t *) made, name, value) {
+                json_t *said = json_object_get(p->settings, name);
+
+                if (said ? json_object_update_missing(said, value) < 0
+                         : json_object_set(p->settings, name, value) < 0)
+                        return -ENOMEM;
+        }
+        return 0;
 }
 
 /* A compose file becomes Score documents and settings. */
 static int load_compose(Planner *p, const char *file, const char *text, size_t size) {
+        ComposeRequest request = { .file = file,
+                                   .text = text,
+                                   .size = size,
+                                   .config = p->options->sketch ? NULL : p->context->config,
+                                   .reader = p->reader,
+                                   .faults = p->faults,
+                                   .notices = p->options->notices };
         auto_cleanup(documents_done) Documents documents = { 0 };
         auto_cleanup(json_decrefp) json_t *made = NULL;
-        auto_error error = { 0 };
-        const json_t *document;
+        const json_t *item;
         size_t i;
         int r;
 
-        r = compose_convert(file, text, size, p->context, &made, p->faults, p->options->notices,
-                            &error);
+        r = compose_convert(&request, &made, NULL, p->reterr);
+        if (r == 0)
+                r = settings_merge(p, json_object_get(made, "workloads"));
         if (r < 0)
-                return planner_failed(p) ? spec_faults_error(p->faults, p->reterr)
-                                         : error_set(p->reterr, r, "%s", error_text(&error, r));
-        if (json_object_update(p->settings, json_object_get(made, "workloads")) < 0)
-                return -ENOMEM;
-        json_array_foreach(json_object_get(made, "documents"), i, document) {
-                auto_cleanup(freep) char *score = json_dumps(document, JSON_COMPACT);
+                return r;
+        json_array_foreach(json_object_get(made, "documents"), i, item) {
+                auto_cleanup(freep) char *score =
+                        json_dumps(json_object_get(item, "score"), JSON_COMPACT);
 
                 r = score ? document_add(p, file, score, strlen(score), &documents) : -ENOMEM;
                 if (r < 0)
                         return r;
+                if (documents.n == i + 1)
+                        places_set(documents.items[i], json_object_get(item, "places"));
         }
-        return project_make(p, &documents);
+        r = project_make(p, &documents);
+        return r < 0 ? r : mayfly_file_check(p);
 }
+
+static int load_first(Planner *p, size_t from);
 
 static int load_mayfly(Planner *p, const char *file, const char *text, size_t size) {
         auto_cleanup(json_decrefp) json_t *score = NULL;
@@ -122,12 +183,7 @@ static int load_mayfly(Planner *p, const char *file, const char *text, size_t si
         r = mayfly_file_load(p, file, text, size, &score);
         if (r < 0)
                 return r;
-        if (!score) {
-                score = json_pack("[s]", "score.yaml");
-                if (!score)
-                        return -ENOMEM;
-        }
-        return load_listed(p, score);
+        return score ? load_listed(p, score) : load_first(p, 2);
 }
 
 static const struct {
@@ -144,10 +200,11 @@ static const struct {
         { "docker-compose.yml", load_compose },
 };
 
-static int search(Planner *p) {
+/* The first of the kinds, from this one on, that is there. */
+static int load_first(Planner *p, size_t from) {
         int r;
 
-        for (size_t i = 0; i < N_ELEMENTS(kinds); i++) {
+        for (size_t i = from; i < N_ELEMENTS(kinds); i++) {
                 auto_cleanup(freep) char *text = NULL;
                 auto_error error = { 0 };
                 size_t size;
@@ -201,5 +258,5 @@ static int load_named(Planner *p) {
 }
 
 int plan_file_load(Planner *p) {
-        return p->options->n_files > 0 ? load_named(p) : search(p);
+        return p->options->n_files > 0 ? load_named(p) : load_first(p, 0);
 }

@@ -163,25 +163,6 @@ int plan_node_refer_used(Planner *p, GraphNode *n, const char *workload) {
         return each_name(n->params, refer_one, &v);
 }
 
-/* A folder's name is literal text: what the scanner would take for a placeholder is written so that it
- * comes out as it is. */
-static void literal_add(StrBuf *b, const char *text) {
-        PlaceholderScan scan = { .string = text };
-        PlaceholderPart part;
-
-        while (*(text = scan.string + scan.at)) {
-                (void) placeholder_next(&scan, &part);
-                if (!part.reference &&
-                    *text == '$') { /* one at a time: what follows may be one too */
-                        scan.at = part.offset + 1;
-                        strbuf_add(b, "$$");
-                        continue;
-                }
-                strbuf_add(b, part.reference ? "$" : "");
-                strbuf_addn(b, text, scan.at - part.offset);
-        }
-}
-
 json_t *plan_directory(const char *folder) {
         auto_cleanup(freep) char *text = NULL;
         auto_strbuf b = { 0 };
@@ -189,7 +170,7 @@ json_t *plan_directory(const char *folder) {
         strbuf_add(&b, "${resources.@checkout.path}");
         if (*folder) {
                 strbuf_addc(&b, '/');
-                literal_add(&b, folder);
+                template_escape(&b, folder);
         }
         text = strbuf_take(&b);
         return text ? json_pack("{s:s}", "$text", text) : NULL;

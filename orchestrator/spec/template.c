@@ -81,6 +81,23 @@ json_t *template_literal(const json_t *tree) {
         return template_of(tree, false);
 }
 
+void template_escape(StrBuf *b, const char *text) {
+        PlaceholderScan scan = { .string = text };
+        PlaceholderPart part;
+
+        while (*(text = scan.string + scan.at)) {
+                (void) placeholder_next(&scan, &part);
+                if (!part.reference &&
+                    *text == '$') { /* one at a time: what follows may be one too */
+                        scan.at = part.offset + 1;
+                        strbuf_add(b, "$$");
+                        continue;
+                }
+                strbuf_add(b, part.reference ? "$" : "");
+                strbuf_addn(b, text, scan.at - part.offset);
+        }
+}
+
 /* ---- resolving ---- */
 
 typedef struct Resolver {

@@ -81,11 +81,11 @@ static void plan_with(const File *files, PlanOptions options, Outcome *ret) {
 #define PLAN(o, ...) plan_with((const File[]){ __VA_ARGS__, { 0 } }, (PlanOptions){ 0 }, o)
 
 static void outcome_print(const Outcome *o) {
-        print_message("%d %s\n", o->r, o->error.message ? o->error.message : "");
+        print_message("# %d %s\n", o->r, o->error.message ? o->error.message : "");
         for (size_t i = 0; i < o->faults.n_items; i++)
-                print_message("%s:%u:%u %s: %s\n", o->faults.items[i].file, o->faults.items[i].line,
-                              o->faults.items[i].column, o->faults.items[i].path,
-                              o->faults.items[i].message);
+                print_message("# %s:%u:%u %s: %s\n", o->faults.items[i].file,
+                              o->faults.items[i].line, o->faults.items[i].column,
+                              o->faults.items[i].path, o->faults.items[i].message);
 }
 
 static void assert_planned(const Outcome *o) {
@@ -684,7 +684,7 @@ static const char *shared_root(void) {
 
         root = root ? root : "../shared";
         if (!path_exists(root)) {
-                print_message("skipped: there is no shared data at %s\n", root);
+                print_message("# skipped: there is no shared data at %s\n", root);
                 skip();
         }
         return root;
@@ -784,7 +784,7 @@ static void test_shared_documents(void **state) {
                 }
         }
         closedir(dir);
-        print_message("%zu of %zu valid documents give a graph offline\n", planned, n);
+        print_message("# %zu of %zu valid documents give a graph offline\n", planned, n);
         assert_true(n > 100 && planned > n / 2);
 }
 
