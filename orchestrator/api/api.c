@@ -206,25 +206,31 @@ static bool path_match(const char *pattern, const char *path, char *args[static 
         return !*pattern && !*path;
 }
 
-static int call_find_route(ApiCall *c, Error *reterr) {
-        const char *path = http_request_path(c->request), *method = http_request_method(c->request);
-        bool known = false;
-
+const ApiRoute *api_route_find(const char *method, const char *path, char *args[static 2],
+                               bool *ret_known) {
+        *ret_known = false;
         for (size_t i = 0; i < api_n_routes; i++) {
-                char *args[2] = { NULL, NULL };
+                char *found[2] = { NULL, NULL };
 
-                if (path_match(api_routes[i].path, path, args)) {
-                        known = true;
+                if (path_match(api_routes[i].path, path, found)) {
+                        *ret_known = true;
                         if (streq(api_routes[i].method, method)) {
-                                c->route = &api_routes[i];
-                                c->args[0] = args[0];
-                                c->args[1] = args[1];
-                                break;
+                                args[0] = found[0];
+                                args[1] = found[1];
+                                return &api_routes[i];
                         }
                 }
-                free(args[0]);
-                free(args[1]);
+                free(found[0]);
+                free(found[1]);
         }
+        return NULL;
+}
+
+static int call_find_route(ApiCall *c, Error *reterr) {
+        const char *path = http_request_path(c->request), *method = http_request_method(c->request);
+        bool known;
+
+        c->route = api_route_find(method, path, c->args, &known);
         if (!c->route)
                 return error_set(reterr, known ? -EINVAL : -ENOENT, "There is no %s %s", method,
                                  path);
@@ -302,22 +308,29 @@ static int body_check(const json_t *body, const ApiField *fields, Error *reterr)
         return 0;
 }
 
-static int call_read_body(ApiCall *c, Error *reterr) {
+int api_body_read(const char *text, size_t size, const ApiField *fields, json_t **ret,
+                  Error *reterr) {
+        json_auto_t *body = NULL;
         json_error_t json_error;
-        size_t size;
-        const char *text = http_request_body(c->request, &size);
+        int r;
 
-        if (!c->route->fields)
+        if (!fields)
                 return size == 0 ? 0 : error_set(reterr, -EINVAL, "This request takes no body");
         if (size == 0)
-                c->body = json_object();
+                body = json_object();
         else
-                c->body = json_loadb(text, size, JSON_REJECT_DUPLICATES, &json_error);
-        if (!c->body)
-                return error_set(reterr, -EINVAL, "The body is not JSON: %s", json_error.text);
-        if (!json_is_object(c->body))
+                body = json_loadb(text, size, JSON_REJECT_DUPLICATES, &json_error);
+        if (!body)
+                return size == 0 ? -ENOMEM
+                                 : error_set(reterr, -EINVAL, "The body is not JSON: %s",
+                                             json_error.text);
+        if (!json_is_object(body))
                 return error_set(reterr, -EINVAL, "The body must be an object");
-        return body_check(c->body, c->route->fields, reterr);
+        r = body_check(body, fields, reterr);
+        if (r < 0)
+                return r;
+        *ret = TAKE(body);
+        return 0;
 }
 
 int api_query_number(ApiCall *c, const char *name, uint64_t def, uint64_t max, uint64_t *ret,
@@ -341,6 +354,8 @@ bool api_query_flag(ApiCall *c, const char *name) {
 
 static int call_prepare(ApiCall *c, Error *reterr) {
         const HttpPeer *peer = http_request_peer(c->request);
+        const char *text;
+        size_t size;
         int r;
 
         if (!peer_allowed(c->m, peer))
@@ -351,7 +366,10 @@ static int call_prepare(ApiCall *c, Error *reterr) {
         if (!c->m->engine || c->m->stopping)
                 return error_set(reterr, -EAGAIN, "The daemon is starting or stopping; try again");
         r = call_find_route(c, reterr);
-        return r == 0 ? call_read_body(c, reterr) : r;
+        if (r < 0)
+                return r;
+        text = http_request_body(c->request, &size);
+        return api_body_read(text, size, c->route->fields, &c->body, reterr);
 }
 
 static void api_on_request(void *userdata, HttpRequest *request) {

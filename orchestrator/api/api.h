@@ -55,6 +55,14 @@ int api_query_number(ApiCall *c, const char *name, uint64_t def, uint64_t max, u
                      Error *reterr);
 bool api_query_flag(ApiCall *c, const char *name);
 
+/* The route for a request, or NULL; args are owned copies, still escaped. *ret_known: the path is there,
+ * with another method. */
+const ApiRoute *api_route_find(const char *method, const char *path, char *args[static 2],
+                               bool *ret_known);
+/* A checked body: an object with the fields of this route and no others. */
+int api_body_read(const char *text, size_t size, const ApiField *fields, json_t **ret,
+                  Error *reterr);
+
 /* {"error":{"code","message"}}: the code for a negative errno, and its HTTP status. */
 int api_status(int r, const char **ret_code);
 json_t *api_error_json(int r, const Error *error);

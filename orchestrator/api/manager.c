@@ -15,6 +15,7 @@
 #include "orchestrator/api/settings.h"
 #include "orchestrator/api/state.h"
 #include "orchestrator/api/streams.h"
+#include "orchestrator/base/fault.h"
 #include "orchestrator/base/io.h"
 #include "orchestrator/base/log.h"
 #include "orchestrator/base/str.h"
@@ -336,6 +337,7 @@ int manager_start(const ManagerOptions *options, Manager **ret, Error *reterr) {
                                   strerror(-r));
                         return r;
                 }
+                crash_point("start");
         }
         *ret = TAKE(m);
         return 0;

@@ -114,6 +114,72 @@ static void test_bodies_are_named_only_where_they_are_taken(void **state) {
         }
 }
 
+static void test_routes_are_found(void **state) {
+        static const struct {
+                const char *method, *path, *route, *arg;
+                bool known;
+        } cases[] = {
+                { "GET", "/v1/status", "/v1/status", NULL, true },
+                { "POST", "/v1/status", NULL, NULL, true },
+                { "GET", "/v1/environments/a%2Fb", "/v1/environments/*", "a%2Fb", true },
+                { "GET", "/v1/environments/a/why", "/v1/environments/*/why", "a", true },
+                { "GET", "/v1/environments//why", NULL, NULL, false },
+                { "GET", "/v1/environments/", NULL, NULL, false },
+                { "GET", "/v1/environments/a/b/why", NULL, NULL, false },
+                { "GET", "/v1/environments/a/why/", NULL, NULL, false },
+                { "GET", "", NULL, NULL, false },
+                { "GET", "//v1/status", NULL, NULL, false },
+        };
+
+        for (size_t i = 0; i < N_ELEMENTS(cases); i++) {
+                char *args[2] = { NULL, NULL };
+                bool known;
+                const ApiRoute *r = api_route_find(cases[i].method, cases[i].path, args, &known);
+
+                assert_true(streq_null(r ? r->path : NULL, cases[i].route));
+                assert_true(streq_null(args[0], cases[i].arg));
+                assert_int_equal(known, cases[i].known);
+                free(args[0]);
+                free(args[1]);
+        }
+}
+
+static void test_bodies_are_strict(void **state) {
+        static const ApiField fields[] = { { "name", 's', true },
+                                           { "by", 'i', false },
+                                           { "list", 'a', false },
+                                           { "at", 'S', false },
+                                           { 0 } };
+        static const struct {
+                const char *text, *words; /* words NULL: good */
+        } cases[] = {
+                { "{\"name\":\"x\"}", NULL },
+                { "{\"name\":\"x\",\"by\":3,\"list\":[\"a\"],\"at\":null}", NULL },
+                { "", "'name' is missing" },
+                { "{}", "'name' is missing" },
+                { "[]", "must be an object" },
+                { "{\"name\":1}", "must be a string" },
+                { "{\"name\":null}", "must be a string" },
+                { "{\"name\":\"x\",\"by\":1.5}", "whole number" },
+                { "{\"name\":\"x\",\"list\":[1]}", "list of strings" },
+                { "{\"name\":\"x\",\"nmae\":1}", "'nmae' is unknown" },
+                { "{\"name\":\"x\",\"name\":\"y\"}", "not JSON" },
+                { "{\"name\":\"x\"} {}", "not JSON" },
+                { "{\"name\":\"\\u0000\"}", "not JSON" },
+        };
+
+        for (size_t i = 0; i < N_ELEMENTS(cases); i++) {
+                auto_error error = { 0 };
+                json_t *body = NULL;
+                int r = api_body_read(cases[i].text, strlen(cases[i].text), fields, &body, &error);
+
+                if (r != (cases[i].words ? -EINVAL : 0) ||
+                    (cases[i].words && !strstr(error_text(&error, r), cases[i].words)))
+                        fail_msg("%s: %d %s", cases[i].text, r, error_text(&error, r));
+                json_decref(body);
+        }
+}
+
 /* What an environment shows: null for what is not, never 0 or INT64_MAX as a time. */
 static void test_rows_become_json(void **state) {
         char front[] = "http://%s.preview.localhost:8150";
@@ -147,6 +213,8 @@ int main(void) {
                 cmocka_unit_test(test_failures_have_a_status_and_a_word),
                 cmocka_unit_test(test_routes_are_documented),
                 cmocka_unit_test(test_bodies_are_named_only_where_they_are_taken),
+                cmocka_unit_test(test_routes_are_found),
+                cmocka_unit_test(test_bodies_are_strict),
                 cmocka_unit_test(test_rows_become_json),
         };
 
