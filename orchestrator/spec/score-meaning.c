@@ -113,6 +113,13 @@ static YamlPlace place_of(const Meaning *m, const YamlNode *node, const Placehol
         return place;
 }
 
+static bool placeholder_good(const Meaning *m, const PlaceholderPart *part) {
+        auto_cleanup(strv_freep) char **parts = NULL;
+
+        return placeholder_check(part->text, part->size, &parts, NULL, NULL) == 0 &&
+               (!streq(parts[0], "resources") || map_get(m->resources, parts[1]));
+}
+
 static void check_string(Meaning *m, const YamlNode *node) {
         PlaceholderScan scan = { .string = node->text };
         PlaceholderPart part;
@@ -127,10 +134,16 @@ static void check_string(Meaning *m, const YamlNode *node) {
 
                 if (!part.reference)
                         continue;
+                if (placeholder_good(m, &part))
+                        continue;
+                if (m->faults->n_items >= LIMIT_SPEC_FAULTS) { /* no hints for what is not kept */
+                        m->faults->n_dropped++;
+                        continue;
+                }
                 if (placeholder_check(part.text, part.size, &parts, &hint, &e) < 0)
                         say(m, m->faults, place_of(m, node, &part, &at), hint, "%s",
                             error_text(&e, e.code));
-                else if (streq(parts[0], "resources") && !map_get(m->resources, parts[1]))
+                else
                         fault_unknown_resource(m, &part, parts[1], place_of(m, node, &part, &at));
         }
 }

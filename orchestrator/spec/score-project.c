@@ -103,8 +103,7 @@ static char *resource_pointer(const char *name, const char *member) {
 }
 
 static int draft_new(Builder *b, const ScoreDocument *d, const char *name, const json_t *declared,
-                     char *key_taken, Draft **ret) {
-        auto_cleanup(freep) char *key = key_taken;
+                     const char *key, Draft **ret) {
         const char *class = text_of(declared, "class"), *id = text_of(declared, "id");
         Draft *draft;
         ScoreResource *s;
@@ -122,7 +121,7 @@ static int draft_new(Builder *b, const ScoreDocument *d, const char *name, const
         *draft = (Draft){ 0 };
         b->n_drafts++;
         s = &draft->resource;
-        s->key = TAKE(key);
+        s->key = strdup(key);
         s->type = strdup(text_of(declared, "type"));
         s->class = strdup(class ? class : "default");
         s->id = id ? strdup(id) : str_format("%s.%s", d->workload, name);
@@ -132,7 +131,7 @@ static int draft_new(Builder *b, const ScoreDocument *d, const char *name, const
         s->document = d;
         s->params = json_object();
         s->metadata = json_object();
-        if (!s->type || !s->class || !s->id || !s->workload || !s->name || !s->pointer ||
+        if (!s->key || !s->type || !s->class || !s->id || !s->workload || !s->name || !s->pointer ||
             !s->params || !s->metadata)
                 return -ENOMEM;
         *ret = draft;
@@ -198,24 +197,18 @@ char *score_resource_key(const char *workload, const char *name, const json_t *d
                                workload, name);
 }
 
-static char *key_of(const ScoreDocument *d, const char *name) {
-        const json_t *declared = json_object_get(json_object_get(d->json, "resources"), name);
-
-        return declared ? score_resource_key(d->workload, name, declared) : NULL;
-}
-
 static int strv_add_once(char ***v, const char *s) {
         return strv_contains(*v, s) ? 0 : strv_add(v, s);
 }
 
-static int add_references(const ScoreDocument *d, const char *string, char ***depends) {
+static int add_references(const json_t *names, const char *string, char ***depends) {
         PlaceholderScan scan = { .string = string };
         PlaceholderPart part;
         int r = 0;
 
         while (r == 0 && placeholder_next(&scan, &part)) {
                 auto_cleanup(strv_freep) char **parts = NULL;
-                auto_cleanup(freep) char *key = NULL;
+                const char *key;
 
                 if (!part.reference)
                         continue;
@@ -224,56 +217,50 @@ static int add_references(const ScoreDocument *d, const char *string, char ***de
                         return -ENOMEM;
                 if (!streq(parts[0], "resources") || !parts[1])
                         continue;
-                key = key_of(d, parts[1]);
+                key = text_of(names, parts[1]);
                 r = key ? strv_add_once(depends, key) : 0;
         }
         return r;
 }
 
-static int add_depends(const ScoreDocument *d, json_t *value, char ***depends) {
+/* names: resource name -> key, of the workload that wrote the value. */
+static int add_depends(const json_t *names, json_t *value, char ***depends) {
         const char *key;
         json_t *item;
         size_t i;
         int r = 0;
 
         if (json_is_string(value))
-                return add_references(d, json_string_value(value), depends);
+                return add_references(names, json_string_value(value), depends);
         if (json_is_object(value))
                 json_object_foreach(value, key, item)
                         if (r == 0)
-                                r = add_depends(d, item, depends);
+                                r = add_depends(names, item, depends);
         if (json_is_array(value))
                 json_array_foreach(value, i, item)
                         if (r == 0)
-                                r = add_depends(d, item, depends);
+                                r = add_depends(names, item, depends);
         return r;
 }
 
 static int declare(Builder *b, const ScoreDocument *d, const char *name, json_t *declared,
-                   json_t *names) {
-        char *key = key_of(d, name);
+                   const json_t *names) {
+        const char *key = text_of(names, name);
+        size_t at = (size_t) map_get(b->by_key, key);
         Draft *draft;
-        size_t at;
-        int r;
+        int r = 0;
 
-        if (!key || json_object_set_new(names, name, json_string(key)) < 0) {
-                free(key);
-                return -ENOMEM;
-        }
-        at = (size_t) map_get(b->by_key, key);
-        if (at > 0) {
+        if (at > 0)
                 draft = &b->drafts[at - 1];
-                free(key);
-        } else {
+        else
                 r = draft_new(b, d, name, declared, key, &draft);
-                if (r < 0)
-                        return r;
-        }
+        if (r < 0)
+                return r;
         r = take_params(b, draft, d, name, json_object_get(declared, "params"));
         if (r < 0)
                 return r;
         take_metadata(b, draft, d, name, json_object_get(declared, "metadata"));
-        return add_depends(d, json_object_get(declared, "params"), &draft->resource.depends);
+        return add_depends(names, json_object_get(declared, "params"), &draft->resource.depends);
 }
 
 static int compare_strings(const void *a, const void *b) {
@@ -305,6 +292,13 @@ static int declare_all(Builder *b, const ScoreDocument *d) {
         if (!names || json_object_set_new(b->project->names, d->workload, names) < 0)
                 return -ENOMEM;
         r = sorted_keys(resources, &keys, &n);
+        for (size_t i = 0; r == 0 && i < n; i++) {
+                auto_cleanup(freep) char *key = score_resource_key(
+                        d->workload, keys[i], json_object_get(resources, keys[i]));
+
+                if (!key || json_object_set_new(names, keys[i], json_string(key)) < 0)
+                        r = -ENOMEM;
+        }
         for (size_t i = 0; r == 0 && i < n; i++)
                 r = declare(b, d, keys[i], json_object_get(resources, keys[i]), names);
         return r;
