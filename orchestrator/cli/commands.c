@@ -222,5 +222,16 @@ const CliCommand cli_commands[] = {
                   { "outputs", 0, "FILE", "JSON: {\"resources\": {NAME: {OUTPUT: VALUE}}}" },
                   { "raw", 0, NULL, "merged and upgraded only, placeholders as they are" },
                   OVERRIDES_FILE_OPTION, OVERRIDE_PROPERTY_OPTION) },
+        { .name = "provider check",
+          .args = "PROGRAM",
+          .summary = "test a provider program against the rules (needs no daemon)",
+          .help = "Exit status: 0 all rules kept, 1 one is broken, 2 it could not be tested.",
+          .offline = cmd_provider,
+          .options =
+                  OPTIONS({ "config", 0, "FILE", "JSON: the provider's config" },
+                          { "params", 0, "FILE", "JSON: for each type what to test it with" },
+                          { "type", 0, "TYPE", "only this type" },
+                          { "rule", 0, "WORDS", "only rules whose name holds these words" },
+                          { "timeout", 0, "MS", "how long one call may take (default 30000)" }) },
         { 0 },
 };

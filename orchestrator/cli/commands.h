@@ -4,3 +4,5 @@
 int cmd_check(int argc, char **argv);
 int cmd_render(int argc, char **argv);
 int cmd_plan(int argc, char **argv);
+/* provider-check.c: "provider check PROGRAM ..." */
+int cmd_provider(int argc, char **argv);

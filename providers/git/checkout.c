@@ -73,15 +73,17 @@ static int content_remove(const SdkCall *call, const Place *place, Error *reterr
         return r;
 }
 
+/* The lock goes before the mark: a file without a mark would never be found again. */
 static int all_remove(const SdkCall *call, const Place *place, Error *reterr) {
         int r;
 
         r = content_remove(call, place, reterr);
         if (r == 0)
                 r = mirrors_leave(call, call->uid, reterr);
-        if (r == 0)
-                r = mark_remove(place->folder, place->mark, reterr);
-        return r;
+        if (r < 0)
+                return r;
+        lock_remove(place->lock);
+        return mark_remove(place->folder, place->mark, reterr);
 }
 
 /* Whether the folder is whole and holds the wanted commit. */
@@ -119,34 +121,53 @@ static int content_make(SdkCall *call, const Place *place, const Url *url, const
         return r;
 }
 
-static int provision_locked(SdkCall *call, const Place *place, const Url *url, Error *reterr) {
+/* The mark, then the lock. Whoever removed the mark while we waited for the lock makes us start over. */
+static int place_take(SdkCall *call, const Place *place, bool *ret_was_there, int *ret_lock,
+                      Error *reterr) {
+        for (;;) {
+                auto_cleanup(closep) int lock = -1;
+                bool was_there;
+                int r;
+
+                r = mark_owned(call, place->folder, place->tree, reterr);
+                if (r < 0)
+                        return r;
+                was_there = r == 1;
+                if (!was_there)
+                        r = mark_make(place->folder, place->mark, call->marker, reterr);
+                if (r >= 0)
+                        r = lock_take(place->lock, &lock, reterr);
+                if (r == 0)
+                        r = mark_owned(call, place->folder, place->tree, reterr);
+                if (r < 0)
+                        return r;
+                if (r == 1) {
+                        *ret_was_there = was_there;
+                        *ret_lock = TAKE_FD(lock);
+                        return 0;
+                }
+                lock_remove(place->lock);
+        }
+}
+
+static int provision_locked(SdkCall *call, const Place *place, const Url *url, bool was_there,
+                            Error *reterr) {
         const char *commit = sdk_string(call->params, "commit", "");
         bool bare = json_is_false(json_object_get(call->params, "submodules"));
         auto_cleanup(freep) char *stamp =
                 str_format("%s%s", commit, bare ? " without submodules" : "");
-        bool was_there;
-        int r;
+        int r = 0;
 
         if (!stamp)
                 return -ENOMEM;
-        r = mark_owned(call, place->folder, place->tree, reterr);
-        if (r < 0)
-                return r;
-        was_there = r == 1;
-        if (!was_there) {
-                r = mark_make(place->folder, place->mark, call->marker, reterr);
-                if (r < 0)
-                        return r;
-        }
-        if (!is_done(place, stamp)) {
+        if (!is_done(place, stamp))
                 r = content_make(call, place, url, stamp, reterr);
-                if (r < 0) {
-                        if (!was_there)
-                                (void) all_remove(call, place,
-                                                  NULL); /* the mark stays if this fails */
-                        return r;
-                }
+        if (r < 0) {
+                if (!was_there)
+                        (void) all_remove(call, place, NULL); /* the mark stays if this fails */
+                return r;
         }
+        lock_remove(place->lock);
         call->ret_state = json_pack("{s:s}", "commit", commit);
         call->ret_outputs = json_pack("{s:s, s:s}", "path", place->tree, "commit", commit);
         return call->ret_state && call->ret_outputs ? 0 : -ENOMEM;
@@ -167,6 +188,7 @@ int checkout_provision(SdkCall *call, Error *reterr) {
         auto_cleanup(closep) int lock = -1;
         auto_place place = { 0 };
         auto_url url = { 0 };
+        bool was_there;
         int r;
 
         process_prepare();
@@ -178,12 +200,8 @@ int checkout_provision(SdkCall *call, Error *reterr) {
         if (r == 0)
                 r = mkdir_p(place.folder, 0711, reterr);
         if (r == 0)
-                r = lock_take(place.lock, &lock, reterr);
-        if (r < 0)
-                return r;
-        r = provision_locked(call, &place, &url, reterr);
-        lock_remove(place.lock);
-        return r;
+                r = place_take(call, &place, &was_there, &lock, reterr);
+        return r < 0 ? r : provision_locked(call, &place, &url, was_there, reterr);
 }
 
 int checkout_inspect(SdkCall *call, Error *reterr) {
@@ -213,33 +231,24 @@ int checkout_inspect(SdkCall *call, Error *reterr) {
         return 0;
 }
 
-static int deprovision_locked(SdkCall *call, const Place *place, Error *reterr) {
-        const char *list;
-        int r;
-
-        r = mark_owned(call, place->folder, place->tree, reterr);
-        if (r < 0)
-                return r;
-        list = r == 1 && path_exists(place->tree) ? "removed" : "absent";
-        r = all_remove(call, place, reterr);
-        return r < 0 ? r : mark_report(call, list, "checkout", place->tree);
-}
-
 int checkout_deprovision(SdkCall *call, Error *reterr) {
         auto_cleanup(closep) int lock = -1;
         auto_place place = { 0 };
+        const char *list;
         int r;
 
         r = place_init(&place, call);
         if (r == 0)
-                r = mkdir_p(place.folder, 0711, reterr);
-        if (r == 0)
+                r = mark_owned(call, place.folder, place.tree, reterr);
+        if (r == 1)
                 r = lock_take(place.lock, &lock, reterr);
+        if (r == 0 && lock >= 0)
+                r = mark_owned(call, place.folder, place.tree, reterr); /* as it is by now */
         if (r < 0)
                 return r;
-        r = deprovision_locked(call, &place, reterr);
-        lock_remove(place.lock);
-        return r;
+        list = r == 1 && path_exists(place.tree) ? "removed" : "absent";
+        r = r == 1 ? all_remove(call, &place, reterr) : mirrors_leave(call, call->uid, reterr);
+        return r < 0 ? r : mark_report(call, list, "checkout", place.tree);
 }
 
 int checkout_usage(SdkCall *call, Error *reterr) {

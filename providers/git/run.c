@@ -141,8 +141,8 @@ int git_run(const Git *git, const char *const *argv, size_t max, char **ret_out,
         r = env_make(git, &env);
         if (r < 0)
                 return r;
-        r = child_run_with((char *const *) argv, env, CHILD_OUR_GROUP, NULL, max, left > INT_MAX ? 0 : (int) left, &out,
-                      &err, &status, reterr);
+        r = child_run_with((char *const *) argv, env, CHILD_OUR_GROUP | CHILD_DIE, NULL, max,
+                           left > INT_MAX ? 0 : (int) left, &out, &err, &status, reterr);
         if (r < 0)
                 return r;
         if (status != 0) {

@@ -1,0 +1,143 @@
+"""mayfly provider check: our providers and the documentation's example pass it, and a provider that breaks
+one rule is found out by that rule."""
+import json
+import os
+import subprocess
+
+import pytest
+
+from mayfly import BUILD, ROOT, provider_program
+from test_git import Repository
+
+MAYFLY = BUILD / "orchestrator" / "mayfly"
+BAD = ROOT / "tests" / "integration" / "bad_provider.py"
+
+pytestmark = pytest.mark.skipif(not MAYFLY.exists(), reason=f"{MAYFLY} is not built")
+
+WORKLOADS = {"api": {"ports": {"http": {"port": 80, "target_port": 8080, "protocol": "TCP"}},
+                     "public": True}}
+
+
+def check(program, *args, config=None, params=None, folder=None, env=None):
+    """Exit status and the parsed answer of provider check --json."""
+    command = [str(MAYFLY), "provider", "check", str(program), "--json", *args]
+    for option, content in (("--config", config), ("--params", params)):
+        if content is not None:
+            path = folder / (option[2:] + ".json")
+            path.write_text(json.dumps(content))
+            command += [option, str(path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=600, env=env)
+    assert "AddressSanitizer" not in done.stderr and "runtime error" not in done.stderr, done.stderr
+    return done.returncode, json.loads(done.stdout) if done.stdout else None, done.stderr
+
+
+def broken(answer):
+    return [f"{rule['type']}: {rule['rule']}: {rule['seen']}" for rule in answer["rules"]
+            if rule["verdict"] == "not ok"]
+
+
+def kept(program, **more):
+    status, answer, _ = check(program, **more)
+    assert status == 0 and answer["kept"] is True, broken(answer)
+    return {(rule["type"], rule["rule"]): rule["verdict"] for rule in answer["rules"]}
+
+
+def test_address(tmp_path):
+    rules = kept(provider_program("address"), folder=tmp_path, params={
+        "service": {"params": {"workload": "api"}, "environment": {"workloads": WORKLOADS}},
+        "service-port": {"params": {"workload": "api", "port": "http"},
+                         "environment": {"workloads": WORKLOADS}},
+        "dns": {},
+        "route": {"params": {"workload": "api", "port": 80, "path": "/"},
+                  "environment": {"workloads": WORKLOADS}}})
+    assert {kind for kind, _ in rules if kind} == {"service", "service-port", "dns", "route"}
+    assert not [rule for rule in rules if rule[1] == "all rules"]
+
+
+def test_environment(tmp_path):
+    rules = kept(provider_program("environment"), folder=tmp_path, params={
+        "environment": {"environment": {"values": {"TOKEN": "s3cret-value", "LEVEL": "debug"}}}})
+    assert rules["environment", "secrets stay out of words and state"] == "ok"
+
+
+def test_volume(tmp_path):
+    rules = kept(provider_program("volume"), folder=tmp_path)
+    assert rules["volume", "nothing is left"] == "ok"
+
+
+def test_git(tmp_path):
+    repository = Repository(tmp_path / "src" / "shop")
+    Repository(tmp_path / "src" / "lib").commit({"lib": "x"})
+    inner = Repository(tmp_path / "src" / "other").commit({"o": "x"})
+    commit = repository.tree(("160000", b"sub", inner), ("100644", b".gitmodules",
+                             b'[submodule "s"]\npath=sub\nurl=../other\n'),
+                             *[("100644", b"f%d" % i, b"x" * 4000) for i in range(200)])
+    rules = kept(provider_program("git"), folder=tmp_path, params={
+        "checkout": {"params": {"repository": str(repository.path), "commit": commit}}})
+    assert rules["checkout", "nothing is left"] == "ok"
+
+
+def test_the_documented_example():
+    rules = kept(ROOT / "packaging" / "doc" / "example-provider")
+    assert rules["password", "secrets stay out of words and state"] == "ok"
+
+
+PROCESS = provider_program("process")
+
+
+@pytest.mark.skipif(not PROCESS.exists() or os.getuid() != 0, reason="needs the process provider, and root")
+def test_process(tmp_path):
+    import importlib.util
+    if importlib.util.find_spec("conformance_process") is None:
+        pytest.skip("no cases for the process provider yet")
+    import conformance_process
+    kept(PROCESS, folder=tmp_path, params=conformance_process.cases(tmp_path))
+
+
+def test_bad_provider_itself_is_good(tmp_path):
+    kept(BAD, folder=tmp_path, config={"fault": ""})
+
+
+@pytest.mark.parametrize("fault, rule", [
+    ("two answers", "keeps the protocol"), ("exit status", "keeps the protocol"),
+    ("noise", "keeps the protocol"), ("unknown class", "wrong params"), ("any params", "wrong params"),
+    ("ignores SIGTERM", "cancellation"), ("ignores SIGTERM", "deadline"),
+    ("leaves a process", "cancellation"), ("touches others", "another marker"),
+    ("removes others", "another marker"), ("echoes the marker", "another marker"),
+    ("repeat fails", "provision twice"), ("repeat fails", "cut answer"),
+    ("changing outputs", "provision twice"), ("secret in log", "secrets"), ("secret on stderr", "secrets"),
+    ("secret in state", "secrets"), ("missing output", "provision gives"),
+    ("secret of nothing", "provision gives"), ("always present", "never made"), ("no level", "sleep and wake"),
+    ("absent is an error", "twice too"), ("does not remove", "twice too"), ("no receipt", "twice too"),
+    ("leaves a file", "nothing is left"), ("thing before mark", "repeat after kill -9"),
+    ("short list", "list is complete"), ("lists twice", "list is complete"),
+    ("incomplete list", "list is complete"), ("lists strangers", "new installation"),
+    ("lists others", "one installation")])
+def test_each_fault_is_found_by_its_rule(tmp_path, fault, rule):
+    words = "secrets" if rule == "keeps the protocol" else rule
+    args = () if rule == "nothing is left" else ("--rule", words)
+    status, answer, _ = check(BAD, *args, config={"fault": fault}, folder=tmp_path)
+    assert status == 1 and answer["kept"] is False
+    assert any(rule in line for line in broken(answer)), broken(answer)
+
+
+def test_dying_on_nonsense_is_found(tmp_path):
+    status, answer, _ = check(BAD, "--rule", "nonsense", folder=tmp_path,
+                              env={**os.environ, "BAD_PROVIDER": "dies on nonsense"})
+    assert status == 1 and "nonsense is refused" in broken(answer)[0]
+
+
+def test_command_line(tmp_path):
+    def run(*args):
+        return subprocess.run([str(MAYFLY), "provider", "check", *args], capture_output=True, text=True,
+                              check=False)
+    assert run("--help").returncode == 0 and "--params" in run("--help").stdout
+    for args in ((), ("--config",), ("a", "b"), ("--what", "x"), ("x", "--timeout", "0")):
+        assert run(*args).returncode == 2, args
+    gone = run("/nonexistent/program")
+    assert gone.returncode == 2 and "/nonexistent/program" in gone.stderr
+    (tmp_path / "no.json").write_text("[]")
+    assert "no JSON object" in run(str(BAD), "--config", str(tmp_path / "no.json")).stderr
+    text = run(str(provider_program("volume")), "--rule", "inspect")
+    assert text.returncode == 0 and "ok       volume: inspect finds it" in text.stdout
+    assert run(str(provider_program("volume")), "--type", "bucket").returncode == 1
