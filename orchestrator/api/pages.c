@@ -66,7 +66,7 @@ static const char style[] =
         "var(--bad)}"
         "@keyframes pulse{50%{opacity:.25}}"
         "@media(prefers-reduced-motion:reduce){i.busy{animation:none}}"
-        "p{margin:.5rem 0}"
+        "p{margin:.5rem 0}pre+p{margin-top:1rem}"
         "dl{display:grid;grid-template-columns:max-content 1fr;gap:.35rem 1.25rem;margin:1.5rem 0 0;"
         "padding-top:1.25rem;border-top:1px solid var(--line)}"
         "dt{color:var(--soft)}dd{margin:0;min-width:0;overflow-wrap:anywhere}"
@@ -224,12 +224,12 @@ static char *page_html(const Page *p) {
         }
         if (k->next)
                 strbuf_addf(&b, "<p>%s</p>\n", k->next);
-        html_facts(&b, p);
         if (back) {
                 strbuf_add(&b, "<p><bdi>");
                 add_text(&b, back, true);
                 strbuf_add(&b, "</bdi></p>\n");
         }
+        html_facts(&b, p);
         strbuf_add(&b, "<footer><bdi>");
         add_text(&b, p->host, true);
         strbuf_add(&b, "</bdi> · mayfly</footer>\n</main>\n</body>\n</html>\n");

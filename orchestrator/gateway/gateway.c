@@ -14,6 +14,7 @@ struct Gateway {
         Sites *sites;
         Door *door;
         Haproxy *haproxy; /* NULL: the door alone */
+        bool ending;      /* who asked may be gone already */
 };
 
 static void on_host_changed(void *userdata, const char *host) {
@@ -69,6 +70,8 @@ static void on_haproxy_activity(void *userdata, const char *host, const FrontAct
         auto_cleanup(question_freep) Question *q = userdata;
         FrontActivity both;
 
+        if (q->gateway->ending)
+                return;
         activity_of_door(q->gateway, q->environment_id, host, &both);
         if (theirs->last_visit_ms > both.last_visit_ms)
                 both.last_visit_ms = theirs->last_visit_ms;
@@ -152,6 +155,7 @@ int gateway_new(const GatewaySetup *setup, Gateway **ret, Error *reterr) {
 Gateway *gateway_free(Gateway *g) {
         if (!g)
                 return NULL;
+        g->ending = true;
         haproxy_free(g->haproxy);
         door_free(g->door);
         sites_free(g->sites);

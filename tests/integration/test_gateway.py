@@ -2,6 +2,7 @@
 
 gateway-driver plays the engine: it writes routes into a ledger and prints the visits and refusals it is told of.
 """
+import base64
 import contextlib
 import hashlib
 import json
@@ -21,6 +22,8 @@ import pytest
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BUILD = pathlib.Path(os.environ.get("MAYFLY_BUILD", ROOT / "build" / "asan"))
 DRIVER = BUILD / "tests" / "integration" / "gateway-driver"
+UPGRADE = ("Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+           "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n")
 BROWSER = "Accept: text/html,*/*;q=0.8\r\n"
 ROBOT = "User-Agent: Slackbot-LinkExpanding 1.0 (+https://api.slack.com/robots)\r\n"
 SLACK_S = 20  # how long anything may take on a busy machine before it counts as hanging
@@ -183,7 +186,10 @@ class Backend:
         fields = {l.partition(":")[0].lower(): l.partition(":")[2].strip() for l in text.split("\r\n")[1:] if l}
         self.requests.append(text)
         if fields.get("upgrade") == "websocket":
-            s.sendall(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n")
+            key = fields["sec-websocket-key"] + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455, section 4.2.2
+            accept = base64.b64encode(hashlib.sha1(key.encode()).digest()).decode()
+            s.sendall(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+                      + f"Sec-WebSocket-Accept: {accept}\r\n\r\n".encode())
             while data := f.read1(65536):
                 s.sendall(data.upper())
             return False
@@ -275,7 +281,7 @@ class Gateway:
         assert self.process.wait(SLACK_S) == 0
 
 
-@pytest.fixture(params=["door"])
+@pytest.fixture(params=["door", "haproxy"])
 def gateway(request):
     if request.param == "haproxy" and not shutil.which("haproxy"):
         pytest.skip("haproxy is not installed")
@@ -403,8 +409,7 @@ def test_a_slow_reader_does_not_stop_the_others(gateway, backend):
 
 def test_websocket(gateway, backend):
     gateway.put(HOST, "direct", [backend.endpoint()])
-    upgrade = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: eA==\r\nSec-WebSocket-Version: 13\r\n"
-    client = Client(gateway.port).send(request(HOST, "/ws", upgrade))
+    client = Client(gateway.port).send(request(HOST, "/ws", UPGRADE))
     assert client.answer().status == 101
     for i in range(50):
         client.send(f"hello {i}\n")
@@ -497,7 +502,7 @@ def test_pages_with_their_status(gateway, answer, status):
     assert (plain.status, plain.body) == (status, f"page {answer} for {HOST}\n".encode())
     tree = json.loads(get(gateway.port, HOST, "/", "Accept: application/json\r\n").body)
     assert tree == {"error": {"code": answer, "message": f"page {answer} for {HOST}\n"}}
-    client = Client(gateway.port).send(request(HOST, method="HEAD"))
+    client = Client(gateway.port).send(request(HOST, "/", "Connection: close\r\n", "HEAD"))
     head = client.answer(no_body=True)
     assert head.status == status and client.closed() and not client.data
     client.close()
@@ -571,7 +576,7 @@ def test_post_with_body_is_held(gateway, backend):
 def test_websocket_is_held(gateway, backend):
     gateway.put(HOST, "asleep")
     client = Client(gateway.port)
-    client.send(request(HOST, "/ws", BROWSER + "Connection: Upgrade\r\nUpgrade: websocket\r\n"))
+    client.send(request(HOST, "/ws", BROWSER + UPGRADE))
     gateway.expect("visit")
     gateway.put(HOST, "direct", [backend.endpoint()])
     assert client.answer().status == 101
@@ -626,7 +631,9 @@ def test_robot_wakes_nothing(gateway, backend):
     assert gateway.told("visit e-pr-86--shop") == 0
     gateway.put(HOST, "direct", [backend.endpoint()])
     wait_until(lambda: get(gateway.port, HOST, "/", ROBOT).status == 200, "a robot is served")
-    assert gateway.activity(HOST)[1] == -1
+    time.sleep(0.2)
+    age = gateway.activity(HOST)[1]
+    assert age == -1 if gateway.front == "door" else age >= 200  # HAProxy: not since it was started
 
 
 def test_held_request_hears_of_a_failure(gateway):
@@ -689,17 +696,18 @@ def test_endpoint_that_hangs_up_ends_in_a_page(gateway, backend):
 
 def test_activity(gateway, backend):
     gateway.put(HOST, "direct", [backend.endpoint()])
+    time.sleep(0.3)
     known, age, n_open = gateway.activity(HOST)
-    assert known and age == -1 and n_open == 0
+    assert known and n_open == 0 and (age == -1 if gateway.front == "door" else age >= 300)
     get(gateway.port, HOST, "/", "Connection: close\r\n")
-    wait_until(lambda: 0 <= gateway.activity(HOST)[1] < 5000, "the visit is seen")
+    wait_until(lambda: 0 <= gateway.activity(HOST)[1] < 300, "the visit is seen")
     slow = Client(gateway.port).send(request(HOST, "/wait/1"))
     wait_until(lambda: gateway.activity(HOST)[2] == 1, "an open request is seen")
     assert slow.answer().status == 200
     slow.close()
     wait_until(lambda: gateway.activity(HOST)[2] == 0, "it is over")
     known, age, n_open = gateway.activity("nobody--shop.preview.localhost")
-    assert known and age == -1 and n_open == 0
+    assert known and n_open == 0 and (age == -1 if gateway.front == "door" else age >= 300)
 
 
 def test_visits_of_an_awake_environment_are_told_seldom(gateway, backend):
@@ -731,3 +739,134 @@ def test_restart_of_the_daemon_keeps_the_routes(gateway, backend):
     gateway.start()
     assert get(gateway.port, HOST).status == 200
     assert get(gateway.port, "asleep--shop.preview.localhost", "/", BROWSER).status == 503
+
+
+# ---- HAProxy's process ----
+
+@pytest.fixture
+def haproxy():
+    if not shutil.which("haproxy"):
+        pytest.skip("haproxy is not installed")
+    with tempfile.TemporaryDirectory(prefix="mayfly-gw-") as folder:
+        g = Gateway("haproxy", folder)
+        yield g
+        g.say("stop-haproxy")
+        g.end()
+
+
+def alive(pid):
+    try:
+        return pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def map_of(gateway):
+    """What the running HAProxy shows, by its own word."""
+    with socket.socket(socket.AF_UNIX) as s:
+        s.connect(str(pathlib.Path(gateway.folder) / "haproxy.sock"))
+        s.sendall(f"show map {gateway.folder}/routes.map\n".encode())
+        text = b""
+        while part := s.recv(65536):
+            text += part
+    return dict(line.split()[1:3] for line in text.decode().splitlines() if line)
+
+
+def test_awake_environments_are_reached_without_the_daemon(haproxy, backend):
+    api = Backend("api")
+    haproxy.put(HOST, "direct", [backend.endpoint()])
+    haproxy.put("paths--shop.preview.localhost", "direct", [backend.endpoint(), api.endpoint("/api")])
+    wait_until(lambda: len(map_of(haproxy)) == 2, "both are shown")
+    pid = haproxy.haproxy_pid()
+    haproxy.process.send_signal(signal.SIGKILL)
+    haproxy.process.wait()
+    assert alive(pid)
+    assert get(haproxy.port, HOST).body.startswith(b"one ")
+    assert get(haproxy.port, "paths--shop.preview.localhost", "/api/x").body.startswith(b"api ")
+    assert get(haproxy.port, "paths--shop.preview.localhost", "/apix").body.startswith(b"one ")
+    haproxy.start()
+    assert haproxy.haproxy_pid() != 0 and get(haproxy.port, HOST).status == 200
+    api.close()
+
+
+def test_daemon_that_comes_back_is_waited_for(haproxy, backend):
+    haproxy.put(HOST, "building")
+    haproxy.listen = f"127.0.0.1:{free_port()}"
+    haproxy.end()
+    haproxy.start()  # a door that keeps its port, as the real one does
+    pid = haproxy.haproxy_pid()
+    haproxy.end()
+    held = in_background(lambda: get(haproxy.port, HOST))
+    time.sleep(0.3)
+    haproxy.start()
+    assert held().status == 503
+    assert haproxy.haproxy_pid() == pid
+
+
+def test_killed_haproxy_is_restarted_with_all_routes(haproxy, backend):
+    haproxy.put(HOST, "direct", [backend.endpoint()])
+    haproxy.put("two--shop.preview.localhost", "direct", [backend.endpoint()])
+    assert get(haproxy.port, HOST).status == 200
+    for _ in range(3):
+        pid = haproxy.haproxy_pid()
+        os.kill(pid, signal.SIGKILL)
+        wait_until(lambda: not alive(pid), "it is dead")
+
+        def answers():
+            try:
+                return get(haproxy.port, HOST).status == 200
+            except (OSError, AssertionError):
+                return False
+        wait_until(answers, "it answers again")
+        assert haproxy.haproxy_pid() != pid
+        wait_until(lambda: len(map_of(haproxy)) == 2, "it shows both")
+    haproxy.put("three--shop.preview.localhost", "direct", [backend.endpoint()])
+    haproxy.say("remove", "two--shop.preview.localhost")
+    wait_until(lambda: set(map_of(haproxy)) == {HOST, "three--shop.preview.localhost"}, "changes arrive")
+    known, age, _ = haproxy.activity(HOST)
+    assert known and 0 <= age < 60000  # what the dead one had counted is not "unused"
+
+
+def test_strange_changes_are_repaired(haproxy, backend):
+    """A map that differs from what the daemon remembers is replaced as a whole."""
+    for i in range(5):
+        haproxy.put(f"site-{i}.preview.localhost", "direct", [backend.endpoint()])
+    wait_until(lambda: len(map_of(haproxy)) == 5, "all are shown")
+    with socket.socket(socket.AF_UNIX) as s:
+        s.connect(str(pathlib.Path(haproxy.folder) / "haproxy.sock"))
+        s.sendall(f"clear map {haproxy.folder}/routes.map\n".encode())
+        s.recv(100)
+    assert map_of(haproxy) == {}
+    assert get(haproxy.port, "site-1.preview.localhost").status == 200  # the door knows it
+    haproxy.put("site-2.preview.localhost", "asleep")
+    wait_until(lambda: len(map_of(haproxy)) == 4, "the others are shown again")
+
+
+def test_many_routes_are_shown_and_found_again(haproxy, backend):
+    haproxy.say("many", "3000", "127.0.0.1", str(backend.port))
+    wait_until(lambda: len(map_of(haproxy)) == 3000, "all are shown")
+    assert len((pathlib.Path(haproxy.folder) / "routes.map").read_text().splitlines()) == 3000
+    haproxy.end()
+    haproxy.start()
+    wait_until(lambda: len(map_of(haproxy)) == 3000, "all are shown")
+
+
+def test_haproxy_that_is_not_there(tmp_path):
+    environment = dict(os.environ, PATH="/nonexistent")
+    result = subprocess.run([DRIVER, tmp_path, "127.0.0.1:0", "127.0.0.1:1"], env=environment, text=True,
+                            capture_output=True, timeout=SLACK_S, check=False)
+    assert result.returncode == 1 and "apt-get install haproxy" in result.stdout
+
+
+def test_haproxy_port_that_is_taken(tmp_path, backend):
+    if not shutil.which("haproxy"):
+        pytest.skip("haproxy is not installed")
+    result = subprocess.run([DRIVER, tmp_path, "127.0.0.1:0", f"127.0.0.1:{backend.port}"], text=True,
+                            capture_output=True, timeout=SLACK_S, check=False)
+    assert result.returncode == 1 and "HAProxy does not start" in result.stdout
+
+
+def test_door_beyond_loopback_is_refused(tmp_path):
+    result = subprocess.run([DRIVER, tmp_path, "0.0.0.0:0", "-"], text=True, capture_output=True, timeout=SLACK_S,
+                            check=False)
+    assert result.returncode == 1 and "front_beyond_loopback" in result.stdout
