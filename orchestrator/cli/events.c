@@ -9,7 +9,7 @@
 static void print_event(Cli *cli, const json_t *e) {
         char when[TIME_TEXT_MAX];
 
-        printf("%s%s%s  %-22s %-28s ", cli_color(cli, CLI_DIM),
+        printf("%s%s%s  %-23s %-24s ", cli_color(cli, CLI_DIM),
                time_format(cli_integer(e, "time_ms"), when), cli_color(cli, CLI_PLAIN),
                cli_string(e, "kind"), cli_string(e, "environment"));
         cli_print_text(stdout, cli_string(e, "text"));

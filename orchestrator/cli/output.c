@@ -68,9 +68,13 @@ char *cli_when(int64_t ms, int64_t now_ms, char *buf) {
                 strcpy(buf, "never");
                 return buf;
         }
+        if (apart < MS_PER_SECOND) {
+                strcpy(buf, "now");
+                return buf;
+        }
         if (apart >= MS_PER_MINUTE) /* nobody wants the seconds of an hour */
                 apart -= apart % MS_PER_MINUTE;
-        else if (apart >= MS_PER_SECOND)
+        else
                 apart -= apart % MS_PER_SECOND;
         duration_format(apart, text);
         if (ms > now_ms)

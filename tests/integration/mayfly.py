@@ -262,11 +262,11 @@ class Daemon:
         assert status == 200, answer
         return answer
 
-    def get(self, label, path="/", timeout=30, agent="Mozilla/5.0", port=None):
+    def get(self, label, path="/", timeout=30, agent="Mozilla/5.0", accept="*/*", port=None):
         """(status, text, headers) of a visit through the gateway."""
         connection = http.client.HTTPConnection("127.0.0.1", port or self.port, timeout=timeout)
         try:
-            connection.request("GET", path, headers={"User-Agent": agent, "Accept": "text/html",
+            connection.request("GET", path, headers={"User-Agent": agent, "Accept": accept,
                                                      "Host": f"{label}.preview.localhost:{port or self.port}"})
             answer = connection.getresponse()
             return answer.status, answer.read().decode(errors="replace"), answer.headers
@@ -309,6 +309,7 @@ class Daemon:
                 self.start()
             status, answer = self.api("GET", "/v1/environments")
             for environment in answer["environments"] if status == 200 else []:
+                self.mayfly("unpin", environment["id"])
                 self.ok("down", environment["id"], "--wait", "--timeout", "60s")
             left = self.leftovers()
             self.stop()

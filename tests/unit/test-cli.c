@@ -179,6 +179,7 @@ static void test_times_for_people(void **state) {
         assert_string_equal(cli_when(0, 1000, buf), "never");
         assert_string_equal(cli_when(1000 + 28 * 60000 + 5123, 1000, buf), "in 28m");
         assert_string_equal(cli_when(100000 - 5123, 100000, buf), "5s ago");
+        assert_string_equal(cli_when(100000 - 23, 100000, buf), "now");
 }
 
 int main(void) {
