@@ -66,8 +66,9 @@ static int build_add(Planner *p, const ScoreDocument *d, const char *folder, con
         GraphNode *n;
         int r;
 
-        wish.params = json_pack("{s:s, s:o, s:o, s:O, s:{}, s:o}", "workload", d->workload,
-                                "directory", plan_directory(folder), "network",
+        wish.params = json_pack("{s:s, s:o, s:o, s:o, s:O, s:{}, s:o}", "workload", d->workload,
+                                "directory", plan_directory(folder), "checkout",
+                                TEXT("${resources.@checkout.path}"), "network",
                                 TEXT("${resources.@network.namespace}"), "command",
                                 json_object_get(build, "command"), "variables", "inputs",
                                 inputs ? json_deep_copy(inputs) : json_array());
@@ -94,13 +95,32 @@ static json_t *siblings(const Planner *p) {
 }
 
 static json_t *workload_params(const Planner *p, const ScoreDocument *d, const char *folder) {
-        return json_pack("{s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:[], s:i, s:i, s:i}", "workload",
+        return json_pack("{s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:[]}", "workload",
                          d->workload, "directory", plan_directory(folder), "checkout",
                          TEXT("${resources.@checkout.path}"), "network",
                          TEXT("${resources.@network.namespace}"), "address",
                          TEXT("${resources.@network.address}"), "siblings", siblings(p), "ports",
-                         plan_ports(d), "containers", "start_timeout_ms", 60000, "stop_timeout_ms",
-                         10000, "readiness_interval_ms", 20);
+                         plan_ports(d), "containers");
+}
+
+/* What neither the file nor a definition says. The file cannot say these, so a definition may without
+ * being in conflict with it. */
+static int workload_defaults(GraphNode *n) {
+        static const struct {
+                const char *name;
+                int ms;
+        } defaults[] = {
+                { "start_timeout_ms", 60000 },
+                { "stop_timeout_ms", 10000 },
+                { "readiness_interval_ms", 20 },
+        };
+
+        for (size_t i = 0; i < N_ELEMENTS(defaults); i++)
+                if (!json_object_get(n->params, defaults[i].name) &&
+                    json_object_set_new(n->params, defaults[i].name,
+                                        json_integer(defaults[i].ms)) < 0)
+                        return -ENOMEM;
+        return 0;
 }
 
 /* All that the workload declares is there before it starts, used or not. */
@@ -173,7 +193,9 @@ static int workload_add(Planner *p, const ScoreDocument *d) {
         r = node_served(p, d, r, &error);
         if (r != 0)
                 return r < 0 ? r : 0;
-        r = workload_depend(p, d, n, build);
+        r = workload_defaults(n);
+        if (r == 0)
+                r = workload_depend(p, d, n, build);
         if (r < 0)
                 return r;
         at = (size_t) (n - p->graph->nodes);
