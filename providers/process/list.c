@@ -202,23 +202,27 @@ static void watcher_look_all(Watcher *w) {
                 closedir(dir);
 }
 
-static void watched_read(Watched *one) {
+/* Takes one of the messages that have arrived; false when there is no further one. */
+static bool watched_read(Watched *one) {
         json_auto_t *message = NULL;
         const char *change;
         int r = keeper_read(&one->reader, 0, &message, NULL);
 
         if (r == -ETIMEDOUT)
-                return;
+                return false;
         change = sdk_string(message, "change", "");
         if (r < 0) {
                 if (!one->stopped)
                         change_item(one->uid, "ended", "its keeper ended unexpectedly");
                 keeper_reader_done(&one->reader);
                 one->fd = fd_close(one->fd);
-        } else if (streq(change, "stopped"))
+                return false;
+        }
+        if (streq(change, "stopped"))
                 one->stopped = true;
         else if (*change)
                 change_item(one->uid, change, sdk_string(message, "detail", ""));
+        return true;
 }
 
 int process_watch(SdkCall *call, Error *reterr) {
@@ -241,8 +245,9 @@ int process_watch(SdkCall *call, Error *reterr) {
                         fds[i + 1] = (struct pollfd){ .fd = w.list[i].fd, .events = POLLIN };
                 if (poll(fds, w.n + 1, -1) > 0) {
                         for (size_t i = 0; i < w.n; i++)
-                                if (fds[i + 1].fd >= 0 && fds[i + 1].revents)
-                                        watched_read(w.list + i);
+                                while (fds[i + 1].fd >= 0 && fds[i + 1].revents &&
+                                       watched_read(w.list + i))
+                                        ;
                         if (fds[0].revents && read(w.inotify, events, sizeof(events)) > 0)
                                 watcher_look_all(&w);
                 }

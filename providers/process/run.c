@@ -365,10 +365,11 @@ static int reader_fill(KeeperReader *reader, int64_t until) {
 
         if (reader->size > 0 && memchr(reader->text, '\n', reader->size))
                 return 1;
-        if (until >= 0 && left <= 0)
-                return -ETIMEDOUT;
+        /* With no time left, what has arrived already is still taken. */
+        if (until >= 0 && left < 0)
+                left = 0;
         if (poll(&p, 1, left > INT32_MAX ? INT32_MAX : (int) left) <= 0)
-                return 0;
+                return left == 0 ? -ETIMEDOUT : 0;
         n = recvmsg(reader->fd, &m, MSG_CMSG_CLOEXEC);
         if (n < 0 && errno == EINTR)
                 return 0;
