@@ -85,9 +85,10 @@ struct Door {
         Link conns, dead, waits[_WAIT_MAX];
         Link due; /* sites of which the engine is told at the end of the turn */
         size_t n_conns, max_conns;
-        size_t pending;   /* bytes in all buffers */
-        int64_t now_ms;   /* boot clock, read once a batch */
-        int64_t armed_ms; /* of the timer; 0: off */
+        size_t pending;     /* bytes in all buffers */
+        int64_t now_ms;     /* boot clock, read once a batch */
+        int64_t armed_ms;   /* of the timer; 0: off */
+        int64_t starved_ms; /* no descriptors were left: no caller is taken before this time */
         bool one_request;
         bool accepting;
         char buffer[32 * 1024];

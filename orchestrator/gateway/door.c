@@ -8,8 +8,9 @@
 #include "orchestrator/base/limits.h"
 #include "orchestrator/gateway/conn.h"
 
-#define BATCH  128
-#define ROUNDS 4 /* of batches in one turn of the loop */
+#define BATCH      128
+#define ROUNDS     4 /* of batches in one turn of the loop */
+#define STARVED_MS 500
 
 /* The listener is asked only while there is room; otherwise callers wait in the kernel's queue. */
 static void accept_watch(Door *d, bool on) {
@@ -21,6 +22,10 @@ static void accept_watch(Door *d, bool on) {
                 d->accepting = on;
 }
 
+static bool is_starved(int failure) {
+        return failure == EMFILE || failure == ENFILE || failure == ENOBUFS || failure == ENOMEM;
+}
+
 static void accept_all(Door *d) {
         for (int i = 0; i < BATCH; i++) {
                 int fd;
@@ -30,10 +35,9 @@ static void accept_all(Door *d) {
                         return;
                 }
                 fd = accept4(d->listen_fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
-                if (fd < 0 &&
-                    (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) &&
-                    d->n_conns > 0) {
-                        accept_watch(d, false); /* until one of ours has ended */
+                if (fd < 0 && is_starved(errno)) {
+                        d->starved_ms = d->now_ms + STARVED_MS;
+                        accept_watch(d, false);
                         return;
                 }
                 if (fd < 0 && (errno == ECONNABORTED || errno == EINTR))
@@ -52,7 +56,7 @@ static void free_dead(Door *d) {
                 link_leave(&c->all);
                 free(c);
         }
-        if (!d->accepting && d->n_conns < d->max_conns)
+        if (!d->accepting && d->n_conns < d->max_conns && d->now_ms >= d->starved_ms)
                 accept_watch(d, true);
 }
 
@@ -87,7 +91,7 @@ static void conn_on_event(Conn *c, int side, uint32_t events) {
 /* Arms the one timer to the nearest deadline. It is never moved to a later time: most deadlines are
  * met long before, and an early wake-up costs less than moving it for each connection. */
 static void arm(Door *d) {
-        int64_t nearest = 0;
+        int64_t nearest = d->accepting || d->n_conns >= d->max_conns ? 0 : d->starved_ms;
 
         for (ConnWait w = 0; w < _WAIT_MAX; w++) {
                 const Conn *c = link_element(d->waits[w].next, Conn, waiting);

@@ -136,7 +136,7 @@ char *haproxy_unready_page(void) {
 bool haproxy_word_valid(const char *s) {
         for (const char *c = s; *c; c++)
                 if (!((*c >= 'a' && *c <= 'z') || (*c >= 'A' && *c <= 'Z') ||
-                      (*c >= '0' && *c <= '9') || strchr("/._-~+@,=:[]", *c)))
+                      (*c >= '0' && *c <= '9') || strchr("/._-~+@:", *c)))
                         return false;
         return *s;
 }

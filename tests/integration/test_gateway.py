@@ -218,8 +218,8 @@ class Backend:
 # ---- the gateway ----
 
 class Gateway:
-    def __init__(self, front, folder):
-        self.front, self.folder = front, folder
+    def __init__(self, front, folder, wrapper=()):
+        self.front, self.folder, self.wrapper = front, folder, wrapper
         self.listen = "127.0.0.1:0"
         self.haproxy = f"127.0.0.1:{free_port()}" if front == "haproxy" else "-"
         self.start()
@@ -228,7 +228,7 @@ class Gateway:
         self.lines = queue.Queue()
         self.seen = []
         environment = dict(os.environ, ASAN_OPTIONS="detect_leaks=1", UBSAN_OPTIONS="halt_on_error=1")
-        self.process = subprocess.Popen([DRIVER, self.folder, self.listen, self.haproxy], stdin=subprocess.PIPE,
+        self.process = subprocess.Popen([*self.wrapper, DRIVER, self.folder, self.listen, self.haproxy], stdin=subprocess.PIPE,
                                         stdout=subprocess.PIPE, text=True, env=environment)
         threading.Thread(target=self.read, args=(self.process,), daemon=True).start()
         self.port = int(self.expect("port").split()[1])
@@ -870,3 +870,40 @@ def test_door_beyond_loopback_is_refused(tmp_path):
     result = subprocess.run([DRIVER, tmp_path, "0.0.0.0:0", "-"], text=True, capture_output=True, timeout=SLACK_S,
                             check=False)
     assert result.returncode == 1 and "front_beyond_loopback" in result.stdout
+
+
+# ---- the end of means ----
+
+def test_door_without_descriptors_waits_and_does_not_spin(backend):
+    with tempfile.TemporaryDirectory(prefix="mayfly-gw-") as folder:
+        g = Gateway("door", folder, ["prlimit", "--nofile=100:100"])
+        g.put(HOST, "direct", [backend.endpoint()])
+        idle = [Client(g.port) for _ in range(120)]
+
+        def used():
+            fields = pathlib.Path(f"/proc/{g.process.pid}/stat").read_text().rsplit(")", 1)[1].split()
+            return int(fields[11]) + int(fields[12])
+        time.sleep(0.5)
+        before = used()
+        time.sleep(1.5)
+        assert used() - before < 10  # hundredths of a second
+        for client in idle:
+            client.close()
+        assert get(g.port, HOST).status == 200
+        g.end()
+
+
+def test_an_idle_gateway_sleeps():
+    """No timer, no polling: nothing happens where nobody visits."""
+    with tempfile.TemporaryDirectory(prefix="mayfly-gw-") as folder:
+        g = Gateway("door", folder)
+        g.put(HOST, "asleep")
+
+        def switches():
+            text = pathlib.Path(f"/proc/{g.process.pid}/status").read_text()
+            return int(text.split("voluntary_ctxt_switches:")[1].split()[0])
+        time.sleep(0.3)
+        before = switches()
+        time.sleep(3)
+        assert switches() - before <= 1
+        g.end()
