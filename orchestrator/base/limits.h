@@ -71,6 +71,9 @@
 #define LIMIT_BRANCH_BYTES 255
 #define LIMIT_PROJECT_NAME 40
 
+/* ledger */
+#define LIMIT_ANCHOR_EVENTS 64 /* events that the ledger may be ahead of its anchor */
+
 /* engine */
 #define LIMIT_TRANSIENT_TRIES    6
 #define LIMIT_TRANSIENT_FIRST_MS 10000

@@ -22,6 +22,14 @@ struct Db {
         DbQuery *slots[DB_SLOTS];
 };
 
+/* A full disk is SQLITE_FULL only where a database or journal grows; for the WAL index, a sync or a new
+ * file SQLite says "I/O error" and keeps the system's own number. */
+static int io_errno(Db *db) {
+        int n = db->handle ? sqlite3_system_errno(db->handle) : 0;
+
+        return n == ENOSPC || n == EDQUOT ? -ENOSPC : -EIO;
+}
+
 static int db_fail(Db *db, int code, const char *what, Error *reterr) {
         int r;
 
@@ -38,6 +46,10 @@ static int db_fail(Db *db, int code, const char *what, Error *reterr) {
                 break;
         case SQLITE_NOMEM:
                 r = -ENOMEM;
+                break;
+        case SQLITE_IOERR:
+        case SQLITE_CANTOPEN:
+                r = io_errno(db);
                 break;
         case SQLITE_ERROR:
         case SQLITE_MISUSE:

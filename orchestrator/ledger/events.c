@@ -1,5 +1,7 @@
-/* The event log. Each row's chain is SHA-256 over the chain before it and its own fields, each with its
- * length in front, so that a changed, missing or reordered row breaks every one after it. */
+/* The event log. Each row's chain is an HMAC, under the installation's key, over the chain before it and
+ * its own fields, each with its length in front: a changed, missing or reordered row breaks every one
+ * after it, and nobody without the key can add a row or link the rest anew. The end is held by the
+ * anchor (anchor.c). */
 #include <inttypes.h>
 #include <stdio.h>
 
@@ -17,7 +19,8 @@ static const Column columns[] = {
 
 DEFINE_ROW(Event, event, columns)
 
-static int event_chain(const char *before, const Event *e, char ret[static SHA256_HEX]) {
+static int event_chain(const Ledger *l, const char *before, const Event *e,
+                       char ret[static SHA256_HEX]) {
         const char *texts[] = { before,   e->environment_id, e->project_id, e->kind,
                                 e->actor, e->trace,          e->text,       e->data };
         auto_strbuf b = { 0 };
@@ -28,7 +31,7 @@ static int event_chain(const char *before, const Event *e, char ret[static SHA25
                         strbuf_addf(&b, " %zu:%s", strlen(texts[i]), texts[i]);
                 else
                         strbuf_add(&b, " -");
-        return b.broken ? -ENOMEM : sha256_hex(b.text, b.size, ret);
+        return b.broken ? -ENOMEM : ledger_proof(l, "event", b.text, b.size, ret);
 }
 
 static int chain_head(Ledger *l, int64_t *ret_number, char **ret_chain, Error *reterr) {
@@ -57,7 +60,7 @@ int ledger_event_add(Ledger *l, const Event *e, Error *reterr) {
         if (r < 0)
                 return r;
         row.number++;
-        r = event_chain(before, &row, chain);
+        r = event_chain(l, before, &row, chain);
         if (r < 0)
                 return r;
         r = ledger_write(l, "INSERT INTO event (" COLUMNS ", chain) VALUES (?,?,?,?,?,?,?,?,?,?)",
@@ -66,6 +69,7 @@ int ledger_event_add(Ledger *l, const Event *e, Error *reterr) {
                 return r;
         r = row_bind(q, columns, N_ELEMENTS(columns), &row);
         db_bind_text(q, N_ELEMENTS(columns) + 1, chain);
+        l->n_events++; /* too many when the turn fails: the anchor then comes a little earlier */
         return r < 0 ? r : ledger_run(l, q, reterr);
 }
 
@@ -127,7 +131,7 @@ int ledger_verify_events(Ledger *l, int64_t *ret_first_bad, Error *reterr) {
                 r = row_load(q, columns, N_ELEMENTS(columns), &row, sizeof(row), reterr);
                 if (r < 0)
                         return r;
-                r = event_chain(before, &row, chain);
+                r = event_chain(l, before, &row, chain);
                 if (r < 0)
                         return r;
                 if (row.number != ++expected ||
@@ -141,6 +145,6 @@ int ledger_verify_events(Ledger *l, int64_t *ret_first_bad, Error *reterr) {
         }
         if (r < 0)
                 return r;
-        *ret_first_bad = 0;
+        *ret_first_bad = l->anchor.event > expected ? expected + 1 : l->first_missing;
         return 0;
 }

@@ -3,11 +3,46 @@
  * A failed write may have made SQLite roll back everything (SQLITE_FULL, SQLITE_IOERR): what follows in
  * the same turn would then begin a new transaction and commit half a turn. So the first such failure
  * marks the turn as broken, every later write is refused, and the commit reports it. */
+#include <fcntl.h>
 #include <stdio.h>
 
 #include "orchestrator/base/fault.h"
 #include "orchestrator/base/log.h"
 #include "orchestrator/ledger/private.h"
+
+/* SQLite makes files that everybody may read. */
+static int file_make(const LedgerOptions *o, Error *reterr) {
+        int fd;
+
+        if (o->vfs || o->path[0] != '/')
+                return 0;
+        fd = open(o->path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+        if (fd < 0)
+                return error_set(reterr, -errno, "%s", strerror(errno));
+        close(fd);
+        return 0;
+}
+
+/* Asked for, not ordered: where it cannot be had SQLite says so only in its answer, and goes on with a
+ * journal whose commits a power loss may take back. The switch is a commit of its own, at the end of the
+ * statement, so the mode is asked for again. */
+static int wal_on(Ledger *l, Error *reterr) {
+        auto_cleanup(db_query_donep) DbQuery *q = NULL;
+        int r;
+
+        r = db_exec(l->db, "PRAGMA journal_mode = WAL", reterr);
+        if (r == 0)
+                r = db_query(l->db, "PRAGMA journal_mode", &q, reterr);
+        if (r == 0)
+                r = db_step(q, reterr);
+        if (r < 0)
+                return r;
+        if (!streq_null(db_text(q, 0), "wal"))
+                return error_set(reterr, -EOPNOTSUPP,
+                                 "Its file system cannot keep a write-ahead log; put the state "
+                                 "directory on a local disk");
+        return 0;
+}
 
 static int set_up(Ledger *l, const LedgerOptions *o, Error *reterr) {
         /* A small page cache: the ledger of a machine fits, and the daemon stays small. */
@@ -16,20 +51,21 @@ static int set_up(Ledger *l, const LedgerOptions *o, Error *reterr) {
         int r;
 
         r = db_exec(l->db, common, reterr);
-        if (r == 0)
-                r = db_exec(l->db, "PRAGMA journal_mode = WAL", reterr);
+        if (r == 0 && !o->fast)
+                r = wal_on(l, reterr);
         if (r == 0)
                 r = db_exec(l->db,
-                            o->fast ? "PRAGMA synchronous = OFF" : "PRAGMA synchronous = FULL",
+                            o->fast ? "PRAGMA journal_mode = WAL; PRAGMA synchronous = OFF"
+                                    : "PRAGMA synchronous = FULL",
                             reterr);
         return r;
 }
 
-static int check_whole(Ledger *l, Error *reterr) {
+int ledger_check_whole(Db *db, Error *reterr) {
         auto_cleanup(db_query_donep) DbQuery *q = NULL;
         int r;
 
-        r = db_query(l->db, "PRAGMA quick_check(1)", &q, reterr);
+        r = db_query(db, "PRAGMA quick_check(1)", &q, reterr);
         if (r < 0)
                 return r;
         r = db_step(q, reterr);
@@ -37,6 +73,27 @@ static int check_whole(Ledger *l, Error *reterr) {
                 return r;
         if (r > 0 && !streq(db_text(q, 0), "ok"))
                 return error_set(reterr, -EIO, "The ledger is damaged: %s", db_text(q, 0));
+        return 0;
+}
+
+/* Secrets and the event chain depend on the key: another one in its place must not go unnoticed. */
+static int check_key(Ledger *l, bool fresh, Error *reterr) {
+        auto_cleanup(freep) char *known = NULL;
+        char proof[SHA256_HEX];
+        int r;
+
+        r = ledger_proof(l, "key", "", 0, proof);
+        if (r < 0)
+                return r;
+        if (fresh)
+                return ledger_value_set(l, "key", proof, reterr);
+        r = ledger_value_get(l, "key", &known, reterr);
+        if (r < 0)
+                return r;
+        if (!streq(known, proof))
+                return error_set(reterr, -EKEYREJECTED,
+                                 "The key file is not the one that this ledger was made with; put "
+                                 "that one back");
         return 0;
 }
 
@@ -48,14 +105,16 @@ static int load_installation(Ledger *l, const LedgerOptions *o, Error *reterr) {
         if (r == -ENOENT) {
                 id_make(o->random, 'i', l->installation);
                 r = ledger_value_set(l, "installation", l->installation, reterr);
+                if (r == 0)
+                        r = check_key(l, true, reterr);
                 return r < 0 ? r : ledger_commit(l, reterr);
         }
         if (r < 0)
-                return r;
+                return error_set(reterr, r, "The ledger's installation id cannot be read");
         if (strlen(id) != ID_SIZE - 1)
                 return error_set(reterr, -EBADMSG, "The ledger's installation id is damaged");
         memcpy(l->installation, id, ID_SIZE);
-        return 0;
+        return check_key(l, false, reterr);
 }
 
 int ledger_open(const LedgerOptions *o, Ledger **ret, Error *reterr) {
@@ -67,17 +126,23 @@ int ledger_open(const LedgerOptions *o, Ledger **ret, Error *reterr) {
         l->path = strdup(o->path);
         if (!l->path)
                 return -ENOMEM;
-        r = db_open(o->path, o->vfs, &l->db, reterr);
+        if (o->vfs && !(l->vfs = strdup(o->vfs)))
+                return -ENOMEM;
+        r = file_make(o, reterr);
+        if (r == 0)
+                r = db_open(o->path, o->vfs, &l->db, reterr);
         if (r == 0)
                 r = set_up(l, o, reterr);
         if (r == 0)
                 r = schema_migrate(l->db, reterr);
         if (r == 0 && !o->fast)
-                r = check_whole(l, reterr);
+                r = ledger_check_whole(l->db, reterr);
         if (r == 0)
                 r = seal_key_load(o->key_path, l->key, reterr);
         if (r == 0)
                 r = load_installation(l, o, reterr);
+        if (r == 0)
+                r = anchor_open(l, o, reterr);
         if (r < 0)
                 return error_prefix(reterr, r, "Cannot open the ledger '%s'", o->path);
         *ret = TAKE(l);
@@ -89,9 +154,11 @@ Ledger *ledger_close(Ledger *l) {
                 return NULL;
         if (l->db)
                 ledger_rollback(l);
+        anchor_close(l);
         db_free(l->db);
         wipe(l->key, sizeof(l->key));
         free(l->path);
+        free(l->vfs);
         free(l);
         return NULL;
 }
@@ -148,14 +215,17 @@ int ledger_commit(Ledger *l, Error *reterr) {
                 ledger_rollback(l);
                 return error_set(reterr, -EIO, "The ledger cannot be written: a simulated fault");
         }
+        r = anchor_before_commit(l, reterr);
         crash_point("ledger.commit.before");
-        r = db_exec(l->db, "COMMIT", reterr);
+        if (r == 0)
+                r = db_exec(l->db, "COMMIT", reterr);
         if (r < 0) {
                 ledger_rollback(l);
                 return error_prefix(reterr, r, "The ledger cannot be written");
         }
         crash_point("ledger.commit.after");
         l->open = false;
+        anchor_after_commit(l);
         return 0;
 }
 
@@ -253,8 +323,4 @@ int ledger_value_set(Ledger *l, const char *name, const char *value, Error *rete
         if (value)
                 db_bind_text(q, 2, value);
         return ledger_run(l, q, reterr);
-}
-
-int ledger_backup(Ledger *l, const char *path, Error *reterr) {
-        return db_backup(l->db, path, reterr);
 }

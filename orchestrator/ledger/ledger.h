@@ -23,12 +23,17 @@ typedef struct LedgerOptions {
         const char *vfs;      /* NULL: the system's */
         const Random *random; /* for the installation id of a new ledger */
         bool fast;            /* tests only: synchronous=OFF */
+        const char *anchor_path; /* NULL: "STATE/ledger.anchor"; with fast, none */
 } LedgerOptions;
 
 int ledger_open(const LedgerOptions *options, Ledger **ret, Error *reterr);
 Ledger *ledger_close(Ledger *l);
 int ledger_commit(Ledger *l, Error *reterr); /* 0 also when nothing was written */
 void ledger_rollback(Ledger *l);
+/* Why this ledger was found not to be the newest one (a backup was put back) when it was opened; NULL when
+ * all is well. It has then set the value "frozen", as the engine's freeze does, and "held" (JSON: reason,
+ * since_ms, gap_ms, missing: number of events), which stays for people to read. */
+const char *ledger_held(const Ledger *l);
 /* True when the turn has written something. */
 bool ledger_is_open(const Ledger *l);
 /* A part of the turn that can be undone on its own; parts do not nest. */
@@ -298,8 +303,10 @@ int ledger_outbox_next(Ledger *l, int64_t *ret,
                        Error *reterr); /* smallest not_before_ms, INT64_MAX */
 int ledger_outbox_update(Ledger *l, const OutboxItem *o, Error *reterr);
 
-/* Checks the event chain from its beginning; *ret_first_bad is 0 when it holds. */
+/* Checks the event chain from its beginning, and its end against the anchor; *ret_first_bad is 0 when it
+ * holds, else the number of the first event that is wrong or missing. */
 int ledger_verify_events(Ledger *l, int64_t *ret_first_bad, Error *reterr);
+/* Writes what is committed, as one file, while the ledger is in use; replaces path as a whole. */
 int ledger_backup(Ledger *l, const char *path, Error *reterr);
 
 DEFINE_CLEANUP(Ledger *, ledger_close)

@@ -9,13 +9,28 @@
 #include "orchestrator/ledger/ledger.h"
 #include "orchestrator/ledger/states.h"
 
+/* How far a ledger has come, as its anchor says (anchor.c). */
+typedef struct Anchor {
+        char installation[ID_SIZE];
+        int64_t epoch, event, time_ms;
+        char chain[SHA256_HEX]; /* of that event */
+} Anchor;
+
 struct Ledger {
         Db *db;
-        char *path;
+        char *path, *vfs; /* vfs may be NULL */
         uint8_t key[SEAL_KEY_BYTES];
         char installation[ID_SIZE];
         bool open;  /* the turn's transaction has begun */
         int broken; /* a write of this turn failed in a way that may have lost others */
+
+        char *anchor_path;            /* NULL: none is kept */
+        Anchor anchor;                /* as it stands in the file; epoch 0: not yet */
+        int64_t epoch;                /* of this start; 0: before the anchor was compared */
+        bool epoch_written, anchored; /* the ledger says so, committed */
+        unsigned n_events;            /* since the anchor */
+        char *held;                   /* why, or NULL */
+        int64_t first_missing;        /* event; 0: none */
 };
 
 /* Every write starts here: begins the turn's transaction, refuses after a failure of the same turn. */
@@ -101,6 +116,17 @@ void row_done(const Column *columns, size_t n, void *row, size_t size);
 /* The end of every door: says why a compare-and-set changed nothing. */
 int ledger_check_moved(Ledger *l, const StateMachine *m, const char *id, int from, Error *reterr);
 int ledger_check_move(const StateMachine *m, const char *id, int from, int to, Error *reterr);
+
+/* HMAC under a key derived from the installation's for this purpose; hex. */
+int ledger_proof(const Ledger *l, const char *purpose, const void *data, size_t size,
+                 char ret[static SHA256_HEX]);
+int ledger_check_whole(Db *db, Error *reterr);
+
+/* anchor.c */
+int anchor_open(Ledger *l, const LedgerOptions *o, Error *reterr);
+int anchor_before_commit(Ledger *l, Error *reterr);
+void anchor_after_commit(Ledger *l);
+void anchor_close(Ledger *l);
 
 /* schema.c */
 int schema_migrate(Db *db, Error *reterr);

@@ -1,0 +1,392 @@
+#include "tests/unit/test.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+
+#include "orchestrator/base/io.h"
+#include "orchestrator/base/limits.h"
+#include "orchestrator/base/str.h"
+#include "orchestrator/glue/db.h"
+#include "orchestrator/ledger/ledger.h"
+
+typedef struct Fixture {
+        char dir[32];
+        char db[64], key[64], anchor[64], saved[64];
+        Ledger *ledger;
+} Fixture;
+
+static int open_it(Fixture *f, Error *e) {
+        LedgerOptions o = { .path = f->db, .key_path = f->key, .random = &random_system };
+
+        f->ledger = ledger_close(f->ledger);
+        return ledger_open(&o, &f->ledger, e);
+}
+
+static void reopen(Fixture *f) {
+        auto_error e = { 0 };
+
+        if (open_it(f, &e) < 0)
+                fail_msg("%s", error_text(&e, 0));
+}
+
+static int set_up(void **state) {
+        Fixture *f = calloc(1, sizeof(Fixture));
+
+        strcpy(f->dir, "/tmp/anchor-XXXXXX");
+        assert_non_null(mkdtemp(f->dir));
+        snprintf(f->db, sizeof(f->db), "%s/ledger.db", f->dir);
+        snprintf(f->key, sizeof(f->key), "%s/key", f->dir);
+        snprintf(f->anchor, sizeof(f->anchor), "%s/ledger.anchor", f->dir);
+        snprintf(f->saved, sizeof(f->saved), "%s/saved.db", f->dir);
+        reopen(f);
+        *state = f;
+        return 0;
+}
+
+static int tear_down(void **state) {
+        Fixture *f = *state;
+
+        f->ledger = ledger_close(f->ledger);
+        assert_int_equal(remove_tree(f->dir, NULL), 0);
+        free(f);
+        return 0;
+}
+
+static void add_events(Ledger *l, int n) {
+        for (int i = 0; i < n; i++) {
+                Event e = { .time_ms = 1000 + i, .kind = (char *) "k", .text = (char *) "t" };
+
+                assert_int_equal(ledger_event_add(l, &e, NULL), 0);
+                assert_int_equal(ledger_commit(l, NULL), 0);
+        }
+}
+
+static int last_of(void *userdata, const Event *e) {
+        *(int64_t *) userdata = e->number;
+        return 0;
+}
+
+static int64_t newest(Ledger *l) {
+        int64_t n = 0;
+
+        assert_int_equal(ledger_event_each(l, 0, NULL, 100000, last_of, &n, NULL), 0);
+        return n;
+}
+
+static void copy(const char *from, const char *to) {
+        auto_cleanup(freep) char *text = NULL;
+        size_t size;
+
+        assert_int_equal(read_file(from, 64 << 20, &text, &size, NULL), 0);
+        assert_int_equal(write_file(to, text, size, 0600, NULL), 0);
+}
+
+static void assert_frozen(Fixture *f, const char *reason) {
+        auto_cleanup(freep) char *frozen = NULL, *held = NULL;
+
+        assert_non_null(ledger_held(f->ledger));
+        assert_non_null(strstr(ledger_held(f->ledger), reason));
+        assert_int_equal(ledger_value_get(f->ledger, "frozen", &frozen, NULL), 0);
+        assert_non_null(strstr(frozen, reason));
+        assert_non_null(strstr(frozen, "\"by\":\"ledger\""));
+        assert_int_equal(ledger_value_get(f->ledger, "held", &held, NULL), 0);
+        assert_non_null(strstr(held, reason));
+}
+
+/* Held once: what an admin released stays released, and a restart finds all well. */
+static void assert_released_for_good(Fixture *f) {
+        auto_cleanup(freep) char *frozen = NULL;
+
+        assert_int_equal(ledger_value_set(f->ledger, "frozen", NULL, NULL), 0);
+        assert_int_equal(ledger_commit(f->ledger, NULL), 0);
+        reopen(f);
+        assert_null(ledger_held(f->ledger));
+        assert_int_equal(ledger_value_get(f->ledger, "frozen", &frozen, NULL), -ENOENT);
+        add_events(f->ledger, 1);
+        reopen(f);
+        assert_null(ledger_held(f->ledger));
+}
+
+static void test_not_held_in_ordinary_life(void **state) {
+        Fixture *f = *state;
+
+        for (int i = 0; i < 5; i++) {
+                assert_null(ledger_held(f->ledger));
+                add_events(f->ledger, i * 40);
+                reopen(f);
+                if (i % 2)
+                        reopen(f); /* nothing written in between */
+        }
+        assert_int_equal(newest(f->ledger), 400);
+}
+
+static void test_an_older_file_is_held(void **state) {
+        Fixture *f = *state;
+        int64_t bad;
+
+        add_events(f->ledger, 10);
+        f->ledger = ledger_close(f->ledger);
+        copy(f->db, f->saved);
+        reopen(f);
+        add_events(f->ledger, 7);
+        f->ledger = ledger_close(f->ledger);
+        copy(f->saved, f->db);
+        reopen(f);
+        assert_frozen(f, "the ledger is older than its anchor: a backup was put back");
+        assert_non_null(strstr(ledger_held(f->ledger), "7 events"));
+        assert_int_equal(newest(f->ledger), 11); /* and the log says so */
+        assert_int_equal(ledger_verify_events(f->ledger, &bad, NULL), 0);
+        assert_int_equal(bad, 11);
+        assert_released_for_good(f);
+}
+
+/* The same number of events, but an earlier start: what is missing left no event. */
+static void test_an_older_epoch_is_held(void **state) {
+        Fixture *f = *state;
+
+        add_events(f->ledger, 3);
+        f->ledger = ledger_close(f->ledger);
+        copy(f->db, f->saved);
+        reopen(f);
+        assert_int_equal(ledger_value_set(f->ledger, "pinned", "yes", NULL), 0);
+        assert_int_equal(ledger_commit(f->ledger, NULL), 0);
+        f->ledger = ledger_close(f->ledger);
+        copy(f->saved, f->db);
+        reopen(f);
+        assert_frozen(f, "the ledger is older than its anchor");
+}
+
+/* Put back with the anchor of that day, run on from there, and then the newer anchor found again. */
+static void test_another_past_is_held(void **state) {
+        Fixture *f = *state;
+        char then[80], now[80];
+
+        snprintf(then, sizeof(then), "%s.then", f->anchor);
+        snprintf(now, sizeof(now), "%s.now", f->anchor);
+        add_events(f->ledger, 3);
+        f->ledger = ledger_close(f->ledger);
+        copy(f->db, f->saved);
+        copy(f->anchor, then);
+        reopen(f);
+        add_events(f->ledger, 3);
+        f->ledger = ledger_close(f->ledger);
+        copy(f->anchor, now);
+        copy(f->saved, f->db);
+        copy(then, f->anchor);
+        for (int i = 0; i < 3; i++) {
+                Event other = { .time_ms = 5, .kind = (char *) "k", .text = (char *) "otherwise" };
+
+                reopen(f);
+                assert_null(ledger_held(f->ledger)); /* an old pair cannot be told from a new one */
+                assert_int_equal(ledger_event_add(f->ledger, &other, NULL), 0);
+                add_events(f->ledger, 3);
+        }
+        f->ledger = ledger_close(f->ledger);
+        copy(now, f->anchor);
+        reopen(f);
+        assert_frozen(f, "the ledger's past is not the one that its anchor knows");
+        assert_released_for_good(f);
+}
+
+static void test_a_missing_or_foreign_anchor_is_held(void **state) {
+        Fixture *f = *state;
+
+        add_events(f->ledger, 3);
+        f->ledger = ledger_close(f->ledger);
+        assert_int_equal(unlink(f->anchor), 0);
+        reopen(f);
+        assert_frozen(f, "the ledger's anchor is missing");
+        assert_released_for_good(f);
+
+        f->ledger = ledger_close(f->ledger);
+        assert_int_equal(write_file(f->anchor, "{\"epoch\":1}", 11, 0600, NULL), 0);
+        reopen(f);
+        assert_frozen(f, "the ledger's anchor cannot be read");
+        assert_released_for_good(f);
+
+        /* the ledger is lost and a new one is made */
+        f->ledger = ledger_close(f->ledger);
+        assert_int_equal(unlink(f->db), 0);
+        reopen(f);
+        assert_frozen(f, "the ledger's anchor belongs to another ledger");
+        assert_released_for_good(f);
+}
+
+/* Numbers in the anchor cannot be turned back by hand. */
+static void test_a_forged_anchor_is_held(void **state) {
+        Fixture *f = *state;
+        auto_cleanup(freep) char *text = NULL;
+        char *event;
+        size_t size;
+
+        add_events(f->ledger, 9);
+        f->ledger = ledger_close(f->ledger);
+        assert_int_equal(read_file(f->anchor, 4096, &text, &size, NULL), 0);
+        event = strstr(text, "\"event\":9");
+        assert_non_null(event);
+        event[8] = '5';
+        assert_int_equal(write_file(f->anchor, text, size, 0600, NULL), 0);
+        reopen(f);
+        assert_frozen(f, "the ledger's anchor cannot be read");
+}
+
+static void test_the_anchor_follows(void **state) {
+        Fixture *f = *state;
+        struct stat before, after;
+
+        add_events(f->ledger, 1);
+        assert_int_equal(stat(f->anchor, &before), 0);
+        add_events(f->ledger, LIMIT_ANCHOR_EVENTS - 1);
+        assert_int_equal(stat(f->anchor, &after), 0);
+        assert_int_equal(before.st_ino, after.st_ino);
+        add_events(f->ledger, 1);
+        assert_int_equal(stat(f->anchor, &after), 0);
+        assert_int_not_equal(before.st_ino, after.st_ino);
+        assert_int_equal(after.st_mode & 0777, 0600);
+        assert_int_equal(stat(f->db, &after), 0);
+        assert_int_equal(after.st_mode & 0777, 0600);
+}
+
+static void test_a_backup_is_whole_and_held(void **state) {
+        Fixture *f = *state;
+        auto_error e = { 0 };
+        int64_t bad = -1;
+
+        add_events(f->ledger, 5);
+        assert_int_equal(ledger_backup(f->ledger, f->saved, NULL), 0);
+        /* a turn that is open stays out, and goes on */
+        assert_int_equal(ledger_value_set(f->ledger, "x", "1", NULL), 0);
+        if (ledger_backup(f->ledger, f->saved, &e) < 0)
+                fail_msg("%s", error_text(&e, 0));
+        assert_true(ledger_is_open(f->ledger));
+        assert_int_equal(ledger_commit(f->ledger, NULL), 0);
+        add_events(f->ledger, 2);
+
+        f->ledger = ledger_close(f->ledger);
+        copy(f->saved, f->db);
+        reopen(f);
+        assert_frozen(f, "a backup was put in the ledger's place, 2 events");
+        assert_int_equal(ledger_value_get(f->ledger, "x", &(char *){ NULL }, NULL), -ENOENT);
+        assert_int_equal(ledger_verify_events(f->ledger, &bad, NULL), 0);
+        assert_int_equal(bad, 6);
+        assert_released_for_good(f);
+}
+
+/* On another machine there is no anchor: the backup itself says what it is. */
+static void test_a_backup_without_anchor_is_held(void **state) {
+        Fixture *f = *state;
+        int64_t bad = -1;
+
+        add_events(f->ledger, 5);
+        assert_int_equal(ledger_backup(f->ledger, f->saved, NULL), 0);
+        f->ledger = ledger_close(f->ledger);
+        assert_int_equal(unlink(f->anchor), 0);
+        copy(f->saved, f->db);
+        reopen(f);
+        assert_frozen(f, "a backup was put in the ledger's place");
+        assert_int_equal(ledger_verify_events(f->ledger, &bad, NULL), 0);
+        assert_int_equal(bad, 0);
+        assert_released_for_good(f);
+}
+
+static void test_a_backup_that_fails_leaves_the_last_one(void **state) {
+        Fixture *f = *state;
+        auto_error e = { 0 };
+        char part[80];
+        struct stat st;
+
+        add_events(f->ledger, 2);
+        assert_int_equal(ledger_backup(f->ledger, "/nowhere/at/all.db", &e), -ENOENT);
+        assert_non_null(strstr(e.message, "The backup was not made"));
+        assert_int_equal(mkdir(f->saved, 0700), 0); /* cannot be replaced by a file */
+        assert_true(ledger_backup(f->ledger, f->saved, NULL) < 0);
+        snprintf(part, sizeof(part), "%s.part", f->saved);
+        assert_int_equal(stat(part, &st), -1);
+        assert_int_equal(ledger_is_open(f->ledger), false);
+        add_events(f->ledger, 1);
+}
+
+static void test_another_key_is_refused(void **state) {
+        Fixture *f = *state;
+        auto_error e = { 0 };
+
+        f->ledger = ledger_close(f->ledger);
+        assert_int_equal(unlink(f->key), 0);
+        assert_int_equal(open_it(f, &e), -EKEYREJECTED);
+        assert_non_null(strstr(e.message, "key file is not the one"));
+}
+
+/* A writer is killed at any moment: nothing acknowledged is lost, and nobody cries wolf. */
+static void write_until_killed(Fixture *f, int fd) {
+        int64_t n;
+
+        if (open_it(f, NULL) < 0)
+                _exit(1);
+        n = newest(f->ledger);
+        for (;;) {
+                Event e = { .time_ms = n, .kind = (char *) "k", .text = (char *) "t" };
+
+                n++;
+                if (ledger_event_add(f->ledger, &e, NULL) < 0 ||
+                    ledger_commit(f->ledger, NULL) < 0 || write(fd, &n, sizeof(n)) != sizeof(n))
+                        _exit(1);
+        }
+}
+
+static void test_kills_lose_nothing_and_are_not_held(void **state) {
+        Fixture *f = *state;
+        int64_t acked = 0, n, bad;
+
+        f->ledger = ledger_close(f->ledger);
+        for (unsigned i = 0; i < 25; i++) {
+                int fds[2], status;
+                pid_t pid;
+
+                assert_int_equal(pipe2(fds, O_CLOEXEC), 0);
+                pid = fork();
+                assert_true(pid >= 0);
+                if (pid == 0)
+                        write_until_killed(f, fds[1]);
+                close(fds[1]);
+                /* after a few commits, in the middle of whatever it does then */
+                for (unsigned c = 0; c < 1 + i * 7 % 90; c++)
+                        assert_int_equal(read(fds[0], &acked, sizeof(acked)), sizeof(acked));
+                assert_int_equal(kill(pid, SIGKILL), 0);
+                assert_int_equal(waitpid(pid, &status, 0), pid);
+                assert_true(WIFSIGNALED(status));
+                while (read(fds[0], &n, sizeof(n)) == sizeof(n))
+                        acked = n;
+                close(fds[0]);
+                reopen(f);
+                assert_null(ledger_held(f->ledger));
+                assert_true(newest(f->ledger) >= acked);
+                assert_int_equal(ledger_verify_events(f->ledger, &bad, NULL), 0);
+                assert_int_equal(bad, 0);
+                f->ledger = ledger_close(f->ledger);
+        }
+        reopen(f);
+}
+
+#define WITH(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
+
+int main(void) {
+        const struct CMUnitTest tests[] = {
+                WITH(test_not_held_in_ordinary_life),
+                WITH(test_an_older_file_is_held),
+                WITH(test_an_older_epoch_is_held),
+                WITH(test_another_past_is_held),
+                WITH(test_a_missing_or_foreign_anchor_is_held),
+                WITH(test_a_forged_anchor_is_held),
+                WITH(test_the_anchor_follows),
+                WITH(test_a_backup_is_whole_and_held),
+                WITH(test_a_backup_without_anchor_is_held),
+                WITH(test_a_backup_that_fails_leaves_the_last_one),
+                WITH(test_another_key_is_refused),
+                WITH(test_kills_lose_nothing_and_are_not_held),
+        };
+
+        return cmocka_run_group_tests(tests, NULL, NULL);
+}
