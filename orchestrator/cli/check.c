@@ -7,6 +7,7 @@
 
 #include "orchestrator/base/limits.h"
 #include "orchestrator/base/str.h"
+#include "orchestrator/cli/check-files.h"
 #include "orchestrator/cli/commands.h"
 #include "orchestrator/cli/faults.h"
 #include "orchestrator/cli/input.h"
@@ -24,13 +25,15 @@ typedef struct Check {
         ScoreDocument *documents[LIMIT_SPEC_SCORE_FILES];
         size_t n_documents;
         size_t n_score_files; /* valid or not */
+        json_t *compose;      /* what became of each line of a Compose file, or NULL */
         bool json;
 } Check;
 
 static const char help[] =
         "mayfly check [OPTION]... FILE...\n"
         "Says whether dependency files are right, and where and how not. Several Score files\n"
-        "are one project. \"-\" is standard input.\n"
+        "are one project. \"-\" is standard input. mayfly.yaml, mayflyd.yaml and compose.yaml are\n"
+        "known by their names; of a Compose file it says line by line what becomes of it.\n"
         "\n"
         "  --json                         {\"valid\", \"faults\": [...]}\n"
         "  --overrides-file FILE          merged over the Score file (one Score file only)\n"
@@ -55,12 +58,55 @@ static int check_score(Check *c, const char *name, Error *reterr) {
         return r;
 }
 
+/* mayfly.yaml, and the Score files that it names. */
+static int check_mayfly(Check *c, const char *name, Error *reterr) {
+        auto_cleanup(json_decrefp) json_t *score = NULL;
+        const json_t *item;
+        size_t i;
+        int r;
+
+        r = check_mayfly_file(&c->inputs, name, &c->faults, &score, reterr);
+        if (r < 0)
+                return r;
+        json_array_foreach(score, i, item) {
+                const char *slash = strrchr(name, '/');
+                auto_cleanup(freep) char *path = NULL;
+                auto_error e = { 0 };
+
+                path = str_format("%.*s%s", slash ? (int) (slash - name + 1) : 0, name,
+                                  json_string_value(item));
+                if (!path)
+                        return -ENOMEM;
+                r = inputs_read(&c->inputs, path, NULL, &e);
+                if (r < 0)
+                        spec_faults_add(&c->faults, SPEC_STAGE_SEMANTIC, name, 0, 0, "/score", NULL,
+                                        "%s", error_text(&e, r));
+                else if ((r = check_score(c, path, reterr)) < 0 && r != -EINVAL)
+                        return r;
+        }
+        return 0;
+}
+
+static int check_mayflyd(Check *c, const char *name, Error *reterr) {
+        return check_config_file(&c->inputs, name, &c->faults, reterr);
+}
+
+static int check_compose(Check *c, const char *name, Error *reterr) {
+        json_decref(c->compose);
+        c->compose = NULL;
+        return check_compose_file(&c->inputs, name, &c->faults, &c->notices, &c->compose, reterr);
+}
+
 /* What a file is, by its name; the first match counts. A function returns 0, -EINVAL with faults, or
  * another error when the file cannot be judged. */
 static const struct {
         const char *pattern; /* fnmatch(3) over the last part of the path */
         int (*check)(Check *c, const char *name, Error *reterr);
 } kinds[] = {
+        { "mayfly.y*ml", check_mayfly },
+        { "mayflyd.y*ml", check_mayflyd },
+        { "compose*.y*ml", check_compose },
+        { "docker-compose*.y*ml", check_compose },
         { "*", check_score },
 };
 
@@ -96,6 +142,7 @@ static void check_done(Check *c) {
         spec_faults_done(&c->faults);
         spec_faults_done(&c->notices);
         inputs_done(&c->inputs);
+        json_decref(c->compose);
         override_options_done(&c->overrides);
 }
 
@@ -109,8 +156,11 @@ static int report(Check *c) {
                 return faults_print_json(stdout, &c->faults, &c->notices) < 0 ? NOT_READABLE
                        : valid                                                ? VALID
                                                                               : INVALID;
+        if (c->compose)
+                compose_report_print(stdout, c->compose);
         faults_print(stdout, &c->faults, NULL, &c->inputs, colour);
-        faults_print(stdout, &c->notices, "notice", &c->inputs, colour);
+        if (!c->compose) /* its report has said them */
+                faults_print(stdout, &c->notices, "notice", &c->inputs, colour);
         if (valid)
                 printf("valid\n");
         else

@@ -233,5 +233,19 @@ const CliCommand cli_commands[] = {
                           { "type", 0, "TYPE", "only this type" },
                           { "rule", 0, "WORDS", "only rules whose name holds these words" },
                           { "timeout", 0, "MS", "how long one call may take (default 30000)" }) },
+        { .name = "plan",
+          .args = "[FILE]...",
+          .summary = "say what would be made, in which order, by whom and why (needs no daemon)",
+          .help = "FILE is a mayfly.yaml, a compose.yaml, or Score files that are one project; without "
+                  "FILE this\nfolder is searched like a checkout. Without --config only the built-in "
+                  "definitions are known.\nExit status: 0 it can be made, 1 it has faults, 2 not "
+                  "readable.",
+          .offline = cmd_plan,
+          .options = OPTIONS({ "dot", 0, NULL, "the graph as a picture for Graphviz" },
+                             { "config", 0, "FILE", "the server's mayflyd.yaml" },
+                             { "project", 0, "NAME", "for definitions that ask" },
+                             { "branch", 0, "NAME", "for definitions that ask" },
+                             { "trust", 0, "CLASS", "member, approved or stranger" },
+                             OVERRIDES_FILE_OPTION, OVERRIDE_PROPERTY_OPTION) },
         { 0 },
 };

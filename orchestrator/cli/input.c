@@ -11,11 +11,23 @@ const Input *inputs_find(const Inputs *inputs, const char *name) {
         return NULL;
 }
 
-int inputs_read(Inputs *inputs, const char *path, const Input **ret, Error *reterr) {
-        auto_cleanup(freep) char *text = NULL, *name = strdup(path);
-        auto_error e = { 0 };
-        size_t size = 0;
+int inputs_keep(Inputs *inputs, const char *name, char *text, size_t size) {
+        auto_cleanup(freep) char *owned = text, *copy = strdup(name);
         Input *grown;
+
+        grown = reallocarray(inputs->items, inputs->n_items + 1, sizeof(Input));
+        if (grown)
+                inputs->items = grown;
+        if (!copy || !grown)
+                return -ENOMEM;
+        grown[inputs->n_items++] = (Input){ TAKE(copy), TAKE(owned), size };
+        return 0;
+}
+
+int inputs_read(Inputs *inputs, const char *path, const Input **ret, Error *reterr) {
+        auto_error e = { 0 };
+        char *text = NULL;
+        size_t size = 0;
         int r;
 
         if (streq(path, "-"))
@@ -24,16 +36,11 @@ int inputs_read(Inputs *inputs, const char *path, const Input **ret, Error *rete
                 r = read_file(path, LIMIT_SPEC_FILE_BYTES, &text, &size, &e);
         if (r < 0 && r != -EFBIG)
                 return error_set(reterr, r, "Cannot read '%s': %s", path, strerror(-r));
-        grown = reallocarray(inputs->items, inputs->n_items + 1, sizeof(Input));
-        if (!name || !grown) {
-                if (grown)
-                        inputs->items = grown;
-                return -ENOMEM;
-        }
-        inputs->items = grown;
-        grown[inputs->n_items++] = (Input){ TAKE(name), TAKE(text), size };
+        r = inputs_keep(inputs, path, text, size);
+        if (r < 0)
+                return r;
         if (ret)
-                *ret = &grown[inputs->n_items - 1];
+                *ret = &inputs->items[inputs->n_items - 1];
         return 0;
 }
 
@@ -61,7 +68,7 @@ void override_options_done(OverrideOptions *o) {
         *o = (OverrideOptions){ 0 };
 }
 
-static bool too_large(const Input *input, SpecFaults *faults) {
+bool input_too_large(const Input *input, SpecFaults *faults) {
         if (input->text)
                 return false;
         spec_faults_add(faults, SPEC_STAGE_YAML, input->name, 0, 0, "",
@@ -81,14 +88,14 @@ int input_load_score(Inputs *inputs, const char *name, const OverrideOptions *op
                 r = inputs_read(inputs, options->file, &input, reterr);
                 if (r < 0)
                         return r;
-                if (too_large(input, faults))
+                if (input_too_large(input, faults))
                         return -EINVAL;
                 overrides.file = input->name;
                 overrides.text = input->text;
                 overrides.size = input->size;
         }
         input = inputs_find(inputs, name);
-        if (too_large(input, faults))
+        if (input_too_large(input, faults))
                 return -EINVAL;
         return score_document_load(input->name, input->text, input->size, &overrides, ret, faults,
                                    notices, reterr);

@@ -22,7 +22,11 @@ typedef struct Inputs {
 
 /* Reads one more file; the error names it. The result is valid until the next call. */
 int inputs_read(Inputs *inputs, const char *path, const Input **ret, Error *reterr);
+/* Keeps a file that was read otherwise; takes text over in any case. */
+int inputs_keep(Inputs *inputs, const char *name, char *text, size_t size);
 const Input *inputs_find(const Inputs *inputs, const char *name);
+/* True after adding the fault that the file is too large to be read. */
+bool input_too_large(const Input *input, SpecFaults *faults);
 void inputs_done(Inputs *inputs);
 
 /* What --overrides-file and --override-property said. */
