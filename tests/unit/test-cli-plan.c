@@ -146,6 +146,7 @@ static void test_check_of_other_files(void **state) {
         auto_cleanup(freep) char *refused = file_with(
                 "d/compose.yaml", "services:\n  web:\n    build: .\n    privileged: true\n");
 
+        expect(cmd_check, ARGS(mayfly, score), 1, "a second time");
         expect(cmd_check, ARGS(mayfly), 0, "valid");
         expect(cmd_check, ARGS(bad), 1, "did you mean 'score'?");
         expect(cmd_check, ARGS(gone), 1, "x.yaml");
