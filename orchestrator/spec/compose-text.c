@@ -123,12 +123,13 @@ char *compose_text(Compose *c, const YamlNode *node, const char *path) {
         if (node->kind != YAML_KIND_STRING)
                 text = strdup(node->text);
         else if ((r = compose_interpolate(node->text, &text, &missing, &error)) == -EINVAL) {
-                compose_say(c, node->place, path, REFUSED, "%s", error_text(&error, r));
+                if (path)
+                        compose_say(c, node->place, path, REFUSED, "%s", error_text(&error, r));
                 return strdup("");
         }
         if (!text)
                 c->no_memory = true;
-        if (missing)
+        if (missing && path)
                 compose_say(
                         c, node->place, path, CHANGED,
                         "The variable '%s' is empty: no environment is read, and it has no default",
