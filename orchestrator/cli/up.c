@@ -24,7 +24,7 @@ typedef struct Up {
         char *gateway; /* "127.0.0.1:8150": where the front listens */
         int64_t generation;
         char *url, *cause, *workload; /* workload: whose log may say more */
-        bool old_serves, woken;
+        bool old_serves, woken, removed;
 } Up;
 
 static void up_done(Up *up) {
@@ -192,7 +192,8 @@ static int up_look(void *userdata, const json_t *e, const json_t *event) {
                         cli_integer(e, "wanted_generation"); /* a newer push: the same wish */
         keep(&up->url, cli_string(e, "url"));
         progress_show(up->progress, e, up->generation);
-        if (streq(state, "deleting") || streq(state, "gone"))
+        up->removed = streq(state, "deleting") || streq(state, "gone");
+        if (up->removed)
                 return up_failed(up, e,
                                  *cli_string(json_object_get(e, "gone"), "why")
                                          ? cli_string(json_object_get(e, "gone"), "why")
@@ -230,13 +231,15 @@ static int up_explain(Up *up, const char *id, const char *label) {
         auto_cleanup(freep) char *path = tail ? cli_path("environments", id, tail) : NULL;
         CliStream stream = { .on_line = on_last_log, .quiet = true, .timeout_ms = 5000 };
 
-        fprintf(stderr, "%sThe preview failed:%s ", cli_color(cli, CLI_RED),
-                cli_color(cli, CLI_PLAIN));
+        fprintf(stderr, "%sThe preview %s:%s ", cli_color(cli, CLI_RED),
+                up->removed ? "was removed meanwhile" : "failed", cli_color(cli, CLI_PLAIN));
         cli_print_text(stderr, up->cause ?: "no cause is known");
         fputc('\n', stderr);
-        if (path)
-                (void) cli_stream(cli, "GET", path, NULL,
-                                  &stream); /* there may be no log any more */
+        if (up->removed)
+                return CLI_FAILED;
+        /* The log of a workload is that of the generation that serves. There may be none any more. */
+        if (path && !up->old_serves)
+                (void) cli_stream(cli, "GET", path, NULL, &stream);
         if (up->old_serves)
                 fprintf(stderr, "The last good commit keeps serving at %s\n",
                         up->url ?: "its address");

@@ -9,6 +9,7 @@ import pathlib
 import re
 import secrets
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -182,14 +183,16 @@ class Repository:
 class Daemon:
     """A mayflyd with a state folder, a port and a socket of its own."""
 
-    def __init__(self, config=None, options=(), env=None):
+    def __init__(self, config=None, options=(), env=None, front="door"):
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="mayfly-test-", dir="/var/tmp"))
         self.folder.chmod(0o711)
         self.state = self.folder / "state"
         self.socket = self.state / "api.sock"
         self.log = self.folder / "mayflyd.log"
         self.config_file = self.folder / "mayflyd.yaml"
-        self.port = free_port()
+        self.port = free_port()  # what visitors reach
+        self.front = {"listen": f"127.0.0.1:{self.port}"} if front == "door" else {
+            "listen": f"127.0.0.1:{free_port()}", "front": front, "front_listen": f"127.0.0.1:{self.port}"}
         self.options = list(options)
         self.env = {**os.environ, "MAYFLY_STATE": str(self.state),
                     "MAYFLY_PROVIDERS_DIR": str(BUILD / "providers"), **(env or {})}
@@ -198,7 +201,7 @@ class Daemon:
 
     def configure(self, config):
         """Writes mayflyd.yaml (YAML holds JSON)."""
-        self.config_file.write_text(json.dumps({"listen": f"127.0.0.1:{self.port}", **config}, indent=1))
+        self.config_file.write_text(json.dumps({**self.front, **config}, indent=1))
 
     # ---- the process ----
 
@@ -230,6 +233,15 @@ class Daemon:
         text = self.log_text()
         assert "AddressSanitizer" not in text and "runtime error" not in text, text
 
+    def stop_haproxy(self):
+        """Ends the HAProxy that outlived the daemon, by its own pid file."""
+        try:
+            pid = int((self.state / "gateway" / "haproxy.pid").read_text().split()[0])
+            if "haproxy" in pathlib.Path(f"/proc/{pid}/comm").read_text():
+                os.kill(pid, signal.SIGTERM)
+        except (OSError, ValueError, IndexError):
+            pass
+
     def kill(self):
         self.process.kill()
         self.process.wait(30)
@@ -256,6 +268,11 @@ class Daemon:
         done = self.mayfly(*words, **more)
         assert done.returncode == 0, (words, done.returncode, done.stdout, done.stderr, self.log_text()[-3000:])
         return done.stdout
+
+    def environments(self):
+        status, answer = self.api("GET", "/v1/environments")
+        assert status == 200, answer
+        return answer["environments"]
 
     def show(self, label):
         status, answer = self.api("GET", "/v1/environments/" + label.replace("/", "%2F"))
@@ -291,6 +308,8 @@ class Daemon:
             if not entry.name.isdigit() or (self.process and int(entry.name) == self.process.pid):
                 continue
             try:
+                if "haproxy" in (entry / "comm").read_text():
+                    continue # the front goes with the installation
                 if state in (entry / "cmdline").read_bytes().decode(errors="replace"):
                     found.append("process " + (entry / "cmdline").read_text().replace("\0", " "))
             except OSError:
@@ -307,14 +326,15 @@ class Daemon:
         try:
             if self.process and self.process.poll() is not None:
                 self.start()
-            status, answer = self.api("GET", "/v1/environments")
-            for environment in answer["environments"] if status == 200 else []:
+            for environment in self.environments():
                 self.mayfly("unpin", environment["id"])
-                self.ok("down", environment["id"], "--wait", "--timeout", "60s")
+                self.mayfly("down", environment["id"])  # one that is on its way is found below
+            wait_until(lambda: not self.environments(), 90, "the end of " + json.dumps(self.environments()))
             left = self.leftovers()
             self.stop()
             assert not left, left
         finally:
             if self.process and self.process.poll() is None:
                 self.kill()
+            self.stop_haproxy()
             shutil.rmtree(self.folder, ignore_errors=True)
