@@ -103,3 +103,20 @@
 #define LIMIT_PROCESS_LIVENESS_MS       10000
 #define LIMIT_PROCESS_LIVENESS_FAILURES 3
 #define LIMIT_PROCESS_PROBE_MS          1000
+
+/* provider calls, as the engine makes them */
+#define LIMIT_PROVIDER_BUILDS                8 /* of the calls: builds never hold up a wake or a removal */
+#define LIMIT_PROVIDER_CALLS_PER_ENVIRONMENT 8
+#define LIMIT_PROVIDER_STREAMS               64
+#define LIMIT_PROVIDER_MESSAGE_BYTES         1000
+#define LIMIT_PROVIDER_LISTED                100000 /* things in one answer to list */
+#define LIMIT_DEPENDENCY_MS                  (10LL * 60 * 1000) /* "dependency" is an attempt after this */
+#define LIMIT_REPAIR_CALM_MS                 (10LL * 60 * 1000) /* ready for this long: repairs count anew */
+#define LIMIT_DRAIN_MS                       3000 /* between a route's move and the end of what it left */
+#define LIMIT_ORPHANS                        1000
+
+/* clocks and policies */
+#define LIMIT_CLOCK_STEP_MS   (2LL * 60 * 1000)
+#define LIMIT_CLOCK_AWAY_MS   (24LL * 60 * 60 * 1000)
+#define LIMIT_CLOCK_HOLD_MS   (60LL * 60 * 1000)
+#define LIMIT_POLICY_GRACE_MS (60LL * 60 * 1000)

@@ -32,15 +32,17 @@ typedef struct EngineFiles {
 } EngineFiles;
 
 typedef struct EngineSetup {
-        Ledger *ledger;         /* borrowed */
-        const Config *config;   /* borrowed; engine_set_config() replaces it */
+        Ledger *ledger;       /* borrowed */
+        const Config *config; /* borrowed; engine_set_config() replaces it */
         const Clock *clock;
         const Random *random;
         ProviderOps providers;
         FrontOps front;
         EngineFiles files;
-        const char *state_dir;  /* handed to providers in their config */
-        const char *front_url;  /* "http://%s.preview.localhost:8150": what people open; %s is the label */
+        const char *state_dir; /* handed to providers in their config */
+        const char *boot_id;   /* which boot of the machine this is; NULL: not known */
+        const char *
+                front_url; /* "http://%s.preview.localhost:8150": what people open; %s is the label */
         /* A turn is wanted soon (input arrived) or at a time on the wall clock; may be called often. */
         void (*wanted)(void *userdata);
         void (*arm)(void *userdata, int64_t wall_ms); /* REAPER_NEVER: disarm */
@@ -92,6 +94,7 @@ int engine_retry(Engine *e, const EngineActor *a, const char *environment, Error
 int engine_reap(Engine *e, const EngineActor *a, const char *environment, bool dry_run,
                 json_t **ret_report, Error *reterr);
 int engine_why(Engine *e, const char *environment, json_t **ret, Error *reterr);
+/* Holds all destructive work, or releases it (also when a clock step holds it). */
 int engine_freeze(Engine *e, const EngineActor *a, bool on, const char *reason, Error *reterr);
 
 /* Streams: logs and exec of an environment's workloads. on_line gets the provider's lines; on_end
@@ -99,7 +102,8 @@ int engine_freeze(Engine *e, const EngineActor *a, bool on, const char *reason, 
 typedef struct EngineStream EngineStream;
 typedef struct EngineStreamEvents {
         void (*on_line)(void *userdata, const json_t *line);
-        void (*on_end)(void *userdata, ProviderClass class, const char *message, const json_t *result);
+        void (*on_end)(void *userdata, ProviderClass class, const char *message,
+                       const json_t *result);
         void *userdata;
 } EngineStreamEvents;
 int engine_stream(Engine *e, const char *environment, const char *workload, const char *verb,

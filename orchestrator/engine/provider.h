@@ -27,12 +27,12 @@ ProviderClass provider_class_from_string(const char *s);
 
 /* One call. Everything borrowed for the length of start(). */
 typedef struct ProviderCall {
-        const char *id;       /* chosen by the engine, unique, in the ledger before the call */
-        const char *provider; /* "process" */
-        const char *verb;     /* "provision" */
-        int64_t deadline_ms;  /* how long it may take */
+        const char *id;        /* chosen by the engine, unique, in the ledger before the call */
+        const char *provider;  /* "process" */
+        const char *verb;      /* "provision" */
+        int64_t deadline_ms;   /* how long it may take; 0: as long as it likes (watch) */
         const json_t *request; /* the whole request object of the protocol */
-        bool stream;          /* deliver "item" and "log" lines as they come (list, logs, exec, watch) */
+        bool stream; /* deliver "item" and "log" lines as they come (list, logs, exec, watch) */
 } ProviderCall;
 
 /* The end of a call. Everything borrowed for the length of the callback. */
@@ -47,7 +47,8 @@ typedef struct ProviderReply {
 } ProviderReply;
 
 typedef struct ProviderEvents {
-        void (*on_line)(void *userdata, const char *call_id, const json_t *line); /* log, progress, item */
+        void (*on_line)(void *userdata, const char *call_id,
+                        const json_t *line); /* log, progress, item */
         void (*on_reply)(void *userdata, const ProviderReply *reply);
         void *userdata;
 } ProviderEvents;

@@ -6,8 +6,8 @@
         "id, project_id, branch, \"commit\", label, owner, team, trust, trace, slot, state, level," \
         " wanted_generation, live_generation, cause, gone_by, gone_why, created_ms, used_ms,"       \
         " asleep_ms, closed_ms, deleted_ms, pinned_until_ms, pinned_by, pin_reason,"                \
-        " extended_until_ms, due_ms, wake_wanted, sleep_wanted, lease, policy_ms"
-#define MARKS "?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?"
+        " extended_until_ms, due_ms, wake_wanted, sleep_wanted, lease, clocks, policy_ms"
+#define MARKS "?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?"
 /* The project's name comes last: it is read, never written. */
 #define SELECT                                                                         \
         "SELECT " COLUMNS ", (SELECT name FROM project WHERE project.id = project_id)" \
@@ -44,6 +44,7 @@ static const Column columns[] = {
         BOOL(Environment, wake_wanted),
         BOOL(Environment, sleep_wanted),
         TEXT(Environment, lease),
+        TEXT(Environment, clocks),
         INT(Environment, policy_ms),
         TEXT(Environment, project),
 };
@@ -60,9 +61,9 @@ static int environment_found(DbQuery *q, const char *which, Environment *ret, Er
 }
 
 int ledger_environment_get(Ledger *l, const char *which, Environment *ret, Error *reterr) {
-        /* The newest of the most alive ones. */
+        /* The living one, else the newest. */
 #define BEST                                                                         \
-        " ORDER BY CASE state WHEN 'gone' THEN 2 WHEN 'deleting' THEN 1 ELSE 0 END," \
+        " ORDER BY state IN ('deleting', 'gone')," \
         " environment.rowid DESC LIMIT 1"
         static const char by_name[] = SELECT "WHERE id = ?1 OR label = ?1" BEST;
         static const char by_branch[] = SELECT

@@ -113,6 +113,20 @@ int ledger_event_before_last(Ledger *l, const char *environment_id, size_t n, in
         return 0;
 }
 
+int ledger_event_last_ms(Ledger *l, int64_t *ret, Error *reterr) {
+        auto_cleanup(db_query_donep) DbQuery *q = NULL;
+        int r;
+
+        r = db_query(l->db, "SELECT time_ms FROM event ORDER BY number DESC LIMIT 1", &q, reterr);
+        if (r < 0)
+                return r;
+        r = db_step(q, reterr);
+        if (r < 0)
+                return r;
+        *ret = r > 0 ? db_int(q, 0) : 0;
+        return 0;
+}
+
 int ledger_verify_events(Ledger *l, int64_t *ret_first_bad, Error *reterr) {
         auto_cleanup(db_query_donep) DbQuery *q = NULL;
         auto_cleanup(freep) char *before = strdup(CHAIN_START);

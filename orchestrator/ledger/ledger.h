@@ -135,8 +135,9 @@ typedef struct Environment {
         int64_t extended_until_ms;
         int64_t due_ms; /* next time the reaper must look; INT64_MAX: never by time */
         bool wake_wanted, sleep_wanted;
-        char *lease;       /* JSON object: wishes of the live graph, clock name -> ms */
-        int64_t policy_ms; /* when the clock lengths now in force began to hold */
+        char *lease; /* JSON object: wishes of the live graph, clock name -> ms */
+        char *clocks; /* JSON object: the clock lengths in force, name -> ms; NULL before it was ready */
+        int64_t policy_ms; /* when they were last changed; 0: never */
 } Environment;
 
 typedef struct Generation {
@@ -157,13 +158,14 @@ typedef struct Resource {
         char *provider;
         int64_t slot; /* small, unique among living resources, from 1 */
         ResState state;
-        char *node;    /* JSON of its GraphNode (params are templates: no secrets) */
-        char *live;    /* JSON: the provider's "state" as last returned, NULL */
-        char *outputs; /* JSON object without the secret ones, NULL before the first */
-        char **secret; /* names of the secret outputs */
-        bool inspect;  /* an outcome is unknown: inspect before anything else */
-        bool touched;  /* a provider was ever asked to make it */
-        bool emptied;  /* a removal succeeded; that it is absent is still to be confirmed, or was */
+        char *node;      /* JSON of its GraphNode (params are templates: no secrets) */
+        char *live;      /* JSON: the provider's "state" as last returned, NULL */
+        char *outputs;   /* JSON object without the secret ones, NULL before the first */
+        char **secret;   /* names of the secret outputs */
+        int64_t applied; /* generation it was last provisioned for; 0: none, or not known */
+        bool inspect;    /* an outcome is unknown: inspect before anything else */
+        bool touched;    /* a provider was ever asked to make it */
+        bool emptied; /* a removal succeeded; that it is absent is still to be confirmed, or was */
         int64_t tries, retry_ms; /* attempts so far; not before this time */
         char *cause;             /* last failure, one sentence */
         char *cause_class;
@@ -219,7 +221,7 @@ void outbox_item_done(OutboxItem *o);
 int ledger_project_get(Ledger *l, const char *name_or_id, Project *ret, Error *reterr);
 int ledger_project_each(Ledger *l, int (*func)(void *userdata, const Project *p), void *userdata,
                         Error *reterr);
-/* By id, label, or "project/branch"; a living one before one being deleted, that before a gone one. */
+/* By id, label, or "project/branch"; the living one, else the newest of those deleting or gone. */
 int ledger_environment_get(Ledger *l, const char *which, Environment *ret, Error *reterr);
 int ledger_environment_by_branch(Ledger *l, const char *project_id, const char *branch,
                                  Environment *ret, Error *reterr); /* neither deleting nor gone */
@@ -261,6 +263,8 @@ int ledger_event_each(Ledger *l, int64_t after, const char *environment_id, size
  * the newest event's own. */
 int ledger_event_before_last(Ledger *l, const char *environment_id, size_t n, int64_t *ret,
                              Error *reterr);
+/* Time of the newest event, 0 when there is none. */
+int ledger_event_last_ms(Ledger *l, int64_t *ret, Error *reterr);
 int ledger_route_get(Ledger *l, const char *host, Route *ret, Error *reterr);
 int ledger_route_each(Ledger *l, int (*func)(void *userdata, const Route *r), void *userdata,
                       Error *reterr);

@@ -4,11 +4,11 @@
 
 #include "orchestrator/ledger/private.h"
 
-#define COLUMNS                                                                                    \
-        "uid, environment_id, generation, key, type, class, id, name, workload, marker, provider," \
-        " slot, state, node, live, outputs, secret, inspect, touched, emptied, tries, retry_ms,"   \
+#define COLUMNS                                                                                           \
+        "uid, environment_id, generation, key, type, class, id, name, workload, marker, provider,"        \
+        " slot, state, node, live, outputs, secret, applied, inspect, touched, emptied, tries, retry_ms," \
         " cause, cause_class, created_ms, ready_ms, removed_ms"
-#define MARKS "?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?"
+#define MARKS "?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?"
 
 static const Column columns[] = {
         TEXT(Resource, uid),
@@ -28,6 +28,7 @@ static const Column columns[] = {
         TEXT(Resource, live),
         TEXT(Resource, outputs),
         LIST(Resource, secret),
+        INT(Resource, applied),
         BOOL(Resource, inspect),
         BOOL(Resource, touched),
         BOOL(Resource, emptied),

@@ -33,7 +33,8 @@ static const char schema_1[] =
         " pinned_until_ms INTEGER NOT NULL, pinned_by TEXT, pin_reason TEXT,"
         " extended_until_ms INTEGER NOT NULL, due_ms INTEGER NOT NULL,"
         " wake_wanted INTEGER NOT NULL, sleep_wanted INTEGER NOT NULL,"
-        " lease TEXT CHECK (lease IS NULL OR json_valid(lease)), policy_ms INTEGER NOT NULL,"
+        " lease TEXT CHECK (lease IS NULL OR json_valid(lease)),"
+        " clocks TEXT CHECK (clocks IS NULL OR json_valid(clocks)), policy_ms INTEGER NOT NULL,"
         " CHECK (state NOT IN ('ready') OR live_generation > 0),"
         " CHECK (live_generation <= wanted_generation)"
         ") STRICT;"
@@ -69,7 +70,7 @@ static const char schema_1[] =
         " live TEXT CHECK (live IS NULL OR json_valid(live)),"
         " outputs TEXT CHECK (outputs IS NULL OR json_valid(outputs)),"
         " secret TEXT CHECK (secret IS NULL OR json_valid(secret)), sealed BLOB,"
-        " inspect INTEGER NOT NULL, touched INTEGER NOT NULL, emptied INTEGER NOT NULL,"
+        " applied INTEGER NOT NULL, inspect INTEGER NOT NULL, touched INTEGER NOT NULL, emptied INTEGER NOT NULL,"
         " tries INTEGER NOT NULL, retry_ms INTEGER NOT NULL, cause TEXT, cause_class TEXT,"
         " created_ms INTEGER NOT NULL, ready_ms INTEGER NOT NULL, removed_ms INTEGER NOT NULL,"
         /* Only what was never asked for may go without a provider having looked for it. */

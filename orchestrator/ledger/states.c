@@ -4,7 +4,7 @@
  * environment   wanted --> building --> ready <--> failed     (any of them) --> deleting --> gone
  * level         awake --> falling --> stopped --> waking --> awake
  * generation    wanted --> checkout --> provisioning --> live --> retiring --> removed
- *                  '----------'-------------'--> failed, or retiring when nobody wants it any more
+ *                  '----------'-------------'--> failed (an end), or retiring when nobody wants it
  * resource      planned --> provisioning --> ready --> falling --> asleep --> waking --> ready
  *                  '------------'--------------'-----------'--> removing --> removed
  *               removing <--> stuck; failed ends only in another try or in removing */
@@ -37,7 +37,7 @@ static const StateInfo generation_states[_GEN_STATE_MAX] = {
         [GEN_CHECKOUT] = { "checkout", G(PROVISIONING) | G(FAILED) | G(RETIRING) },
         [GEN_PROVISIONING] = { "provisioning", G(LIVE) | G(FAILED) | G(RETIRING) },
         [GEN_LIVE] = { "live", G(RETIRING) },
-        [GEN_FAILED] = { "failed", G(REMOVED) },
+        [GEN_FAILED] = { "failed", 0 },
         [GEN_RETIRING] = { "retiring", G(REMOVED) },
         [GEN_REMOVED] = { "removed", 0 },
 };

@@ -91,6 +91,7 @@ static Environment an_environment(const char *id, const char *branch, const char
                 .wake_wanted = true,
                 .sleep_wanted = false,
                 .lease = (char *) "{}",
+                .clocks = (char *) "{\"a\":1}",
                 .policy_ms = 29,
         };
 }
@@ -111,6 +112,7 @@ static Resource a_resource(const char *uid, const char *key) {
                 .state = RES_PLANNED,
                 .node = (char *) "{\"key\":\"x\"}",
                 .live = (char *) "{\"a\":1}",
+                .applied = 4,
                 .inspect = true,
                 .touched = true,
                 .emptied = false,
@@ -177,6 +179,7 @@ static void assert_environment_equal(const Environment *a, const Environment *b)
         assert_int_equal(a->wake_wanted, b->wake_wanted);
         assert_int_equal(a->sleep_wanted, b->sleep_wanted);
         assert_string_equal(a->lease, b->lease);
+        assert_string_equal(a->clocks, b->clocks);
         assert_int_equal(a->policy_ms, b->policy_ms);
 }
 
@@ -196,6 +199,7 @@ static void assert_resource_equal(const Resource *a, const Resource *b) {
         assert_int_equal(a->state, b->state);
         assert_string_equal(a->node, b->node);
         assert_string_equal(a->live, b->live);
+        assert_int_equal(a->applied, b->applied);
         assert_int_equal(a->inspect, b->inspect);
         assert_int_equal(a->touched, b->touched);
         assert_int_equal(a->emptied, b->emptied);

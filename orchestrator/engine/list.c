@@ -1,0 +1,309 @@
+/* Ledger and world, held against each other. At the start each provider lists what carries our marker:
+ *
+ *   in the ledger and not in a complete list -> inspected, and made again when it is wanted
+ *   in the list and not in the ledger        -> an orphan: recorded and shown, never removed by itself
+ *
+ * A partial list proves nothing about what it leaves out. Providers that can watch tell changes as they
+ * happen; a watch that ends is begun again with growing delay, with a list for what was missed. */
+#include "orchestrator/engine/private.h"
+
+struct ListRun {
+        Map *seen;         /* uids in the list */
+        Map *suspect;      /* those of them that are not as the ledger has them */
+        json_t *strangers; /* items that the ledger does not know or has as removed */
+        size_t n_items;
+        bool overflow;
+};
+
+static const char *const watched[] = { "process" };
+
+typedef struct Watch {
+        bool running;
+        bool wanted;
+        int64_t again_ms, started_ms;
+        unsigned failures;
+} Watch;
+
+void list_free(ListRun *l) {
+        if (!l)
+                return;
+        map_free(l->seen);
+        map_free(l->suspect);
+        json_decref(l->strangers);
+        free(l);
+}
+
+static int list_start(Engine *e, const char *provider) {
+        Call *c;
+        int r;
+
+        r = call_new(e, CALL_LIST, provider, "list", &c);
+        if (r < 0)
+                return r;
+        c->deadline_ms = 60 * 1000;
+        c->list = calloc(1, sizeof(ListRun));
+        if (c->list) {
+                c->list->seen = map_new(NULL);
+                c->list->suspect = map_new(NULL);
+                c->list->strangers = json_array();
+        }
+        c->request = request_for_provider(e, c);
+        if (!c->list || !c->list->seen || !c->list->suspect || !c->list->strangers || !c->request)
+                return -ENOMEM; /* the call is started without them and changes nothing */
+        return 0;
+}
+
+static int collect_provider(void *userdata, const Resource *r) {
+        char ***providers = userdata;
+
+        return strv_contains(*providers, r->provider) ? 0 : strv_add(providers, r->provider);
+}
+
+int list_start_all(Engine *e, Error *reterr) {
+        auto_cleanup(strv_freep) char **providers = NULL;
+        int r;
+
+        r = ledger_resource_each(e->ledger, NULL, false, collect_provider, &providers, reterr);
+        for (char **p = providers; r == 0 && p && *p; p++) {
+                r = list_start(e, *p);
+                watch_wanted(e, *p);
+        }
+        return r;
+}
+
+void list_on_line(Engine *e, Call *c, const json_t *item) {
+        const char *uid = json_string_value(json_object_get(item, "uid"));
+        const char *marker = json_string_value(json_object_get(item, "marker"));
+        auto_cleanup(resource_done) Resource res = { 0 };
+        const char *present = json_string_value(json_object_get(item, "present"));
+        const char *level = json_string_value(json_object_get(item, "level"));
+        ListRun *l = c->list;
+        const char *rest;
+        int r;
+
+        if (!l || !uid || !marker)
+                return;
+        /* Verified here: a provider that ignores our marker must not make others' things ours. */
+        rest = str_after(marker, ledger_installation(e->ledger));
+        if (!rest || *rest != '/' || !str_ends_with(marker, uid))
+                return;
+        if (++l->n_items > LIMIT_PROVIDER_LISTED) {
+                l->overflow = true;
+                return;
+        }
+        if (map_put(l->seen, uid, l) < 0)
+                l->overflow = true;
+        r = ledger_resource_get(e->ledger, uid, &res, NULL);
+        if (r == 0 && res.state == RES_READY &&
+            (streq_null(present, "uncertain") || streq_null(level, "stopped")) &&
+            map_put(l->suspect, uid, l) < 0)
+                l->overflow = true;
+        if ((r < 0 || res.state == RES_REMOVED) && json_array_size(l->strangers) < LIMIT_ORPHANS)
+                json_array_append_new(l->strangers,
+                                      json_pack("{s:s, s:s, s:s}", "uid", uid, "marker", marker,
+                                                "provider", c->provider));
+}
+
+/* ---- the end of a list ---- */
+
+typedef struct Missing {
+        Engine *e;
+        Call *c;
+        bool absent_counts;
+        char **uids;
+} Missing;
+
+static int collect_missing(void *userdata, const Resource *r) {
+        Missing *m = userdata;
+
+        if (!streq(r->provider, m->c->provider) ||
+            (m->absent_counts
+                     ? map_get(m->c->list->seen, r->uid) && !map_get(m->c->list->suspect, r->uid)
+                     : !map_get(m->c->list->suspect, r->uid)) ||
+            (r->state != RES_READY && r->state != RES_ASLEEP) || r->ready_ms >= m->c->started_ms)
+                return 0;
+        return strv_add(&m->uids, r->uid);
+}
+
+static int inspect_missing(Engine *e, Call *c, bool complete, Error *reterr) {
+        Missing missing = { .e = e, .c = c, .absent_counts = complete };
+        int r;
+
+        r = ledger_resource_each(e->ledger, NULL, false, collect_missing, &missing, reterr);
+        for (char **uid = missing.uids; r == 0 && uid && *uid; uid++) {
+                auto_cleanup(resource_done) Resource res = { 0 };
+
+                if (map_get(e->busy, *uid))
+                        continue;
+                r = ledger_resource_get(e->ledger, *uid, &res, reterr);
+                if (r < 0)
+                        break;
+                res.inspect = true;
+                r = ledger_resource_update(e->ledger, &res, reterr);
+                look_mark(e, res.environment_id);
+        }
+        strv_free(missing.uids);
+        return r;
+}
+
+static bool known_orphan(const json_t *orphans, const char *uid) {
+        json_t *item;
+        size_t i;
+
+        json_array_foreach((json_t *) orphans, i, item)
+                if (streq_null(json_string_value(json_object_get(item, "uid")), uid))
+                        return true;
+        return false;
+}
+
+/* The value "orphans": what is known of, less what this provider's complete list has no more. */
+static int orphans_update(Engine *e, Call *c, bool complete, Error *reterr) {
+        auto_cleanup(freep) char *text = NULL, *stored = NULL;
+        json_auto_t *before = NULL, *now = json_array();
+        json_t *item;
+        size_t i;
+        int r;
+
+        if (ledger_value_get(e->ledger, "orphans", &stored, NULL) == 0)
+                before = json_loads(stored, 0, NULL);
+        json_array_foreach(before, i, item) {
+                const char *uid = json_string_value(json_object_get(item, "uid"));
+                bool mine = streq_null(json_string_value(json_object_get(item, "provider")),
+                                       c->provider);
+
+                if (uid && (!mine || !complete || map_get(c->list->seen, uid)))
+                        json_array_append(now, item);
+        }
+        json_array_foreach(c->list->strangers, i, item) {
+                auto_cleanup(resource_done) Resource res = { 0 };
+                const char *uid = json_string_value(json_object_get(item, "uid"));
+
+                /* Removed while the list was being made: it was still there when it was listed. */
+                if (ledger_resource_get(e->ledger, uid, &res, NULL) == 0 &&
+                    (res.state != RES_REMOVED || res.removed_ms >= c->started_ms))
+                        continue;
+                if (known_orphan(now, uid) || json_array_size(now) >= LIMIT_ORPHANS)
+                        continue;
+                json_object_set_new(item, "since_ms", json_integer(e->now_ms));
+                json_array_append(now, item);
+                r = event_add(e, EVENT_ORPHAN_FOUND,
+                              (EventWhere){ .actor = "engine", .data = json_incref(item) },
+                              "%s has something of ours that the ledger does not know: %s",
+                              c->provider, json_string_value(json_object_get(item, "marker")));
+                if (r < 0)
+                        return r;
+        }
+        if (before ? json_equal(before, now) : json_array_size(now) == 0)
+                return 0;
+        text = json_dumps(now, JSON_COMPACT | JSON_SORT_KEYS);
+        return text ? ledger_value_set(e->ledger, "orphans", text, reterr) : -ENOMEM;
+}
+
+int list_end(Engine *e, Call *c, Error *reterr) {
+        bool complete = c->class == PROVIDER_OK && c->list && !c->list->overflow &&
+                        json_is_true(json_object_get(c->result, "complete"));
+        int r = 0;
+
+        if (!c->list || !c->list->seen || !c->list->suspect || !c->list->strangers)
+                return 0;
+        /* Some have nothing to list; a list that came out empty by mistake looks the same. */
+        r = inspect_missing(e, c, complete && c->list->n_items > 0, reterr);
+        if (!complete)
+                log_debug("The list of %s is not complete: %s", c->provider,
+                          c->message ? c->message : "");
+        return r < 0 ? r : orphans_update(e, c, complete, reterr);
+}
+
+/* ---- watch ---- */
+
+void watch_wanted(Engine *e, const char *provider) {
+        bool may = false;
+        Watch *w;
+
+        for (size_t i = 0; i < N_ELEMENTS(watched); i++)
+                may = may || streq(watched[i], provider);
+        if (!may || map_get(e->watches, provider))
+                return;
+        w = calloc(1, sizeof(Watch));
+        if (!w || map_put(e->watches, provider, w) < 0) {
+                free(w);
+                return;
+        }
+        w->wanted = true;
+}
+
+int watch_step(Engine *e, Error *reterr) {
+        const char *provider;
+        size_t at = 0;
+        Watch *w;
+
+        while ((w = map_next(e->watches, &at, &provider))) {
+                Call *c;
+                int r;
+
+                if (!w->wanted || w->running || w->again_ms > e->now_ms)
+                        continue;
+                r = call_new(e, CALL_WATCH, provider, "watch", &c);
+                if (r < 0)
+                        return r;
+                c->deadline_ms = 0; /* it stays */
+                c->request = request_for_provider(e, c);
+                w->running = true;
+                w->started_ms = e->now_ms;
+                if (w->failures > 0 && (r = list_start(e, provider)) < 0)
+                        return r;
+        }
+        return 0;
+}
+
+void watch_on_line(Engine *e, Call *c, const json_t *item) {
+        const char *uid = json_string_value(json_object_get(item, "uid"));
+        const char *change = json_string_value(json_object_get(item, "change"));
+        auto_cleanup(resource_done) Resource res = { 0 };
+        auto_error error = { 0 };
+        int r;
+
+        if (!uid || !change || ledger_resource_get(e->ledger, uid, &res, NULL) < 0 ||
+            !streq(res.provider, c->provider) || streq(change, "ready"))
+                return;
+        /* A call under way sees for itself. */
+        if (res.state != RES_READY || res.inspect || map_get(e->busy, uid))
+                return;
+        clock_turn(e);
+        res.inspect = true;
+        r = ledger_resource_update(e->ledger, &res, &error);
+        if (r < 0)
+                log_error("Cannot note that %s changed: %s", uid, error_text(&error, r));
+        look_mark(e, res.environment_id);
+        e->setup.wanted(e->setup.userdata);
+}
+
+int watch_end(Engine *e, Call *c, Error *reterr) {
+        Watch *w = map_get(e->watches, c->provider);
+        int64_t delay;
+
+        if (!w)
+                return 0;
+        w->running = false;
+        if (c->class == PROVIDER_INVALID || c->class == PROVIDER_UNRECOVERABLE) {
+                w->wanted = false; /* it does not offer it */
+                return 0;
+        }
+        if (e->now_ms - w->started_ms > 60 * 1000)
+                w->failures = 0;
+        delay = (int64_t) 1000 << (w->failures < 8 ? w->failures : 8);
+        w->failures++;
+        w->again_ms = time_add(e->now_ms, delay);
+        return 0;
+}
+
+int64_t watch_next_time(Engine *e) {
+        int64_t next = INT64_MAX;
+        size_t at = 0;
+        Watch *w;
+
+        while ((w = map_next(e->watches, &at, NULL)))
+                if (w->wanted && !w->running && w->again_ms < next)
+                        next = w->again_ms;
+        return next;
+}

@@ -1,0 +1,518 @@
+/* What a reply means for its resource: by verb, and for failures by class (design, section 4). */
+#include <stdio.h>
+
+#include "orchestrator/engine/private.h"
+
+/* ---- failures ---- */
+
+static const struct {
+        bool final;       /* trying again would not help */
+        bool attempt;     /* counts */
+        bool inspect;     /* the world is not as thought: look before anything else */
+        int64_t delay_ms; /* fixed delay; 0: grows with the attempts */
+} classes[_PROVIDER_CLASS_MAX] = {
+        [PROVIDER_INVALID] = { .final = true },
+        [PROVIDER_DENIED] = { .final = true },
+        [PROVIDER_GONE] = { .attempt = true, .inspect = true },
+        [PROVIDER_CONFLICT] = { .attempt = true, .inspect = true },
+        [PROVIDER_DEPENDENCY] = { .delay_ms = 2000 },
+        [PROVIDER_THROTTLED] = { .delay_ms = 5000 },
+        [PROVIDER_TRANSIENT] = { .attempt = true },
+        [PROVIDER_UNRECOVERABLE] = { .final = true },
+};
+
+static const char *part_name(const Part *p) {
+        return p->row.name ? p->row.name : p->row.key;
+}
+
+/* 10 s x 2^n, half of it by chance, so that many that failed together do not come back together. */
+static int64_t backoff(Engine *e, int64_t tries) {
+        int64_t delay = LIMIT_TRANSIENT_FIRST_MS;
+
+        for (int64_t i = 1; i < tries && i < LIMIT_TRANSIENT_TRIES; i++)
+                delay *= 2;
+        return delay / 2 + (int64_t) random_below(e->setup.random, (uint64_t) delay / 2 + 1);
+}
+
+/* Notes the failure on the row (not saved). 1 when there is no sense in trying again. */
+static int trouble(View *v, Part *p, Call *c, Error *reterr) {
+        Engine *e = v->e;
+        ProviderClass class = c->class == PROVIDER_OK ? PROVIDER_TRANSIENT : c->class;
+        bool attempt = classes[class].attempt, final = classes[class].final;
+        int64_t delay = classes[class].delay_ms;
+        char wait[TIME_TEXT_MAX];
+        int r;
+
+        r = str_replace(&p->row.cause, c->message ? c->message : "The provider gave no reason");
+        if (r == 0)
+                r = str_replace(&p->row.cause_class, provider_class_to_string(class));
+        if (r < 0)
+                return r;
+        p->row.inspect = p->row.inspect || c->unknown || classes[class].inspect;
+        /* A dependency that never comes must not be waited for for ever. */
+        if (class == PROVIDER_DEPENDENCY &&
+            e->now_ms - (p->row.ready_ms > p->row.created_ms ? p->row.ready_ms
+                                                             : p->row.created_ms) >
+                    LIMIT_DEPENDENCY_MS) {
+                attempt = true;
+                delay = 0;
+        }
+        if (attempt && ++p->row.tries >= LIMIT_TRANSIENT_TRIES)
+                final = true;
+        if (final)
+                return 1;
+        if (delay == 0)
+                delay = backoff(e, p->row.tries);
+        if (c->retry_after_ms > delay)
+                delay = c->retry_after_ms < LIMIT_STUCK_RETRY_MS ? c->retry_after_ms
+                                                                 : LIMIT_STUCK_RETRY_MS;
+        p->row.retry_ms = time_add(e->now_ms, delay);
+        if (class == PROVIDER_THROTTLED)
+                provider_slow(e, p->row.provider, p->row.retry_ms);
+        return event_add(e, EVENT_RESOURCE_TROUBLE, event_of(v),
+                         "%s of %s '%s' failed (%s): %s; again in %s", c->verb, p->row.type,
+                         part_name(p), provider_class_to_string(class), p->row.cause,
+                         duration_format(delay, wait));
+}
+
+/* Not tried again: for the generation that needed it this is the end. */
+static int give_up(View *v, Part *p, Call *c, Error *reterr) {
+        Generation *g =
+                p->row.generation ? view_generation(v, p->row.generation) : view_under_way(v);
+        bool shared = p->row.generation == 0 && p->row.ready_ms > 0;
+        int r = 0;
+
+        p->row.retry_ms = 0;
+        if (p->row.generation != 0 && p->row.generation == v->env.live_generation)
+                p->row.retry_ms = time_add(v->e->now_ms, LIMIT_STUCK_RETRY_MS);
+        /* What the live generation shares is still there as it was, as far as is known. */
+        p->row.applied = 0;
+        if (shared)
+                p->row.tries = 0;
+        if (p->row.state != RES_FAILED && (!shared || p->row.state != RES_READY))
+                r = part_move(v, p, shared ? RES_READY : RES_FAILED, reterr);
+        else
+                r = part_save(v, p, reterr);
+        if (r == 0)
+                r = event_add(v->e, EVENT_RESOURCE_FAILED, event_of(v), "%s '%s' failed (%s): %s",
+                              p->row.type, part_name(p), p->row.cause_class, p->row.cause);
+        if (r == 0 && generation_under_way(g))
+                r = generation_fail(v, g, "%s '%s': %s", p->row.type, part_name(p), p->row.cause);
+        return r;
+}
+
+static int nonsense(View *v, Part *p, Call *c, Error *reterr) {
+        c->class = PROVIDER_TRANSIENT;
+        c->unknown = true;
+        if (!c->message)
+                c->message = strdup("The provider's answer makes no sense");
+        return trouble(v, p, c, reterr);
+}
+
+static void part_calm(Part *p) {
+        p->row.inspect = false;
+        p->row.retry_ms = 0;
+        free(TAKE(p->row.cause));
+        free(TAKE(p->row.cause_class));
+}
+
+/* ---- provision, wake ---- */
+
+static int secret_names(const json_t *result, char ***ret) {
+        json_t *list = json_object_get(result, "secret"), *name;
+        auto_cleanup(strv_freep) char **names = NULL;
+        size_t i;
+
+        json_array_foreach(list, i, name) {
+                int r = json_is_string(name) ? strv_add(&names, json_string_value(name)) : -EBADMSG;
+
+                if (r < 0)
+                        return r;
+        }
+        *ret = TAKE(names);
+        return 0;
+}
+
+/* 0 stored, 1 the answer makes no sense. */
+static int store_result(View *v, Part *p, const json_t *result, Error *reterr) {
+        json_t *state = json_object_get(result, "state"),
+               *outputs = json_object_get(result, "outputs");
+        auto_cleanup(strv_freep) char **names = NULL;
+        auto_cleanup(freep) char *text = NULL;
+
+        if ((state && !json_is_object(state) && !json_is_null(state)) ||
+            (outputs && !json_is_object(outputs)) || secret_names(result, &names) < 0)
+                return 1;
+        if (json_is_object(state)) {
+                free(p->row.live);
+                p->row.live = json_dumps(state, JSON_COMPACT | JSON_SORT_KEYS);
+                if (!p->row.live)
+                        return -ENOMEM;
+        }
+        if (!outputs)
+                return 0;
+        text = json_dumps(outputs, JSON_COMPACT | JSON_SORT_KEYS);
+        if (!text)
+                return -ENOMEM;
+        json_decref(TAKE(p->outputs));
+        return ledger_resource_set_outputs(v->e->ledger, &p->row, text, names, reterr);
+}
+
+static int outcome_ready(View *v, Part *p, Call *c, Error *reterr) {
+        int r = c->result ? store_result(v, p, c->result, reterr) : 1;
+
+        if (r == 0 && streq(c->verb, "provision") && !p->row.outputs)
+                r = ledger_resource_set_outputs(v->e->ledger, &p->row, "{}", NULL, reterr);
+        if (r < 0)
+                return r;
+        if (r > 0) {
+                r = nonsense(v, p, c, reterr);
+                return r > 0 ? give_up(v, p, c, reterr) : r < 0 ? r : part_save(v, p, reterr);
+        }
+        part_calm(p);
+        if (p->row.generation == 0 || p->row.generation != v->env.live_generation)
+                p->row.tries = 0; /* repairs of what serves are counted until it is calm */
+        p->row.ready_ms = v->e->now_ms;
+        if (c->node) {
+                free(p->row.node);
+                p->row.node = TAKE(c->node);
+                p->row.applied = c->generation;
+        }
+        if (streq(p->row.type, "network") && map_put(v->e->sound, p->row.uid, v->e) < 0)
+                return -ENOMEM;
+        r = part_move(v, p, RES_READY, reterr);
+        if (r < 0)
+                return r;
+        return event_add(v->e, EVENT_RESOURCE_READY, event_of(v), "%s '%s' is ready", p->row.type,
+                         part_name(p));
+}
+
+static int outcome_provision(View *v, Part *p, Call *c, Error *reterr) {
+        int r;
+
+        if (c->class == PROVIDER_OK)
+                return outcome_ready(v, p, c, reterr);
+        if (c->cancelled) { /* we ended it: no failure of its own */
+                p->row.inspect = true;
+                return part_save(v, p, reterr);
+        }
+        r = trouble(v, p, c, reterr);
+        return r > 0 ? give_up(v, p, c, reterr) : r < 0 ? r : part_save(v, p, reterr);
+}
+
+static int outcome_wake(View *v, Part *p, Call *c, Error *reterr) {
+        int r;
+
+        if (c->class == PROVIDER_OK)
+                return outcome_ready(v, p, c, reterr);
+        if (c->cancelled) {
+                p->row.inspect = true;
+                return part_save(v, p, reterr);
+        }
+        if (c->class == PROVIDER_GONE || c->class == PROVIDER_CONFLICT) {
+                p->row.inspect =
+                        true; /* what slept is not there any more: look, then make it again */
+                return part_save(v, p, reterr);
+        }
+        r = trouble(v, p, c, reterr);
+        if (r < 0)
+                return r;
+        if (c->class == PROVIDER_DEPENDENCY)
+                for (size_t i = 0; i < v->n_parts; i++)
+                        if (streq(v->parts[i]->row.type, "network"))
+                                map_remove(v->e->sound, v->parts[i]->row.uid);
+        return r > 0 ? give_up(v, p, c, reterr) : part_save(v, p, reterr);
+}
+
+/* ---- sleep ---- */
+
+static int outcome_sleep(View *v, Part *p, Call *c, Error *reterr) {
+        int r;
+
+        if (c->class == PROVIDER_OK || c->class == PROVIDER_GONE) {
+                if (c->result && store_result(v, p, c->result, reterr) < 0)
+                        return -ENOMEM;
+                part_calm(p);
+                p->row.tries = 0;
+                return part_move(v, p, RES_ASLEEP, reterr);
+        }
+        if (c->cancelled) {
+                p->row.inspect = true;
+                return part_save(v, p, reterr);
+        }
+        r = trouble(v, p, c, reterr);
+        if (r <= 0)
+                return r < 0 ? r : part_save(v, p, reterr);
+        /* It would not fall asleep: it stays awake, and so does the environment. */
+        p->row.retry_ms = 0;
+        p->row.tries = 0;
+        r = part_move(v, p, RES_READY, reterr);
+        if (r == 0)
+                r = event_add(v->e, EVENT_RESOURCE_TROUBLE, event_of(v),
+                              "%s '%s' cannot be put to sleep: %s", p->row.type, part_name(p),
+                              p->row.cause);
+        return r;
+}
+
+/* ---- deprovision ---- */
+
+static int removed_receipt(View *v, Part *p, Call *c) {
+        json_t *removed = json_object_get(c->result, "removed"),
+               *absent = json_object_get(c->result, "absent");
+        json_t *data = json_pack(
+                "{s:s, s:s, s:s, s:O*, s:O*}", "resource", p->row.uid, "type", p->row.type,
+                "provider", p->row.provider, "removed",
+                json_is_array(removed) && json_array_size(removed) <= 100 ? removed : NULL,
+                "absent", json_is_array(absent) && json_array_size(absent) <= 100 ? absent : NULL);
+
+        EventWhere where = event_of(v);
+
+        where.data = data;
+        return event_add(v->e, EVENT_RESOURCE_REMOVING, where,
+                         "%s '%s' was removed; looking whether it is gone", p->row.type,
+                         part_name(p));
+}
+
+static int stuck(View *v, Part *p, Error *reterr) {
+        int r;
+
+        p->row.retry_ms = time_add(v->e->now_ms, LIMIT_STUCK_RETRY_MS);
+        r = part_move(v, p, RES_STUCK, reterr);
+        if (r == 0 && v->env.state == ENV_DELETING) {
+                free(v->env.cause);
+                v->env.cause = str_format("%s '%s' cannot be removed: %s", p->row.type,
+                                          part_name(p), p->row.cause);
+                r = v->env.cause ? ledger_environment_update(v->e->ledger, &v->env, reterr)
+                                 : -ENOMEM;
+        }
+        if (r == 0)
+                r = event_add(v->e, EVENT_RESOURCE_STUCK, event_of(v),
+                              "%s '%s' cannot be removed (%s): %s; tried again once a day",
+                              p->row.type, part_name(p), p->row.cause_class, p->row.cause);
+        return r;
+}
+
+static int outcome_deprovision(View *v, Part *p, Call *c, Error *reterr) {
+        int r;
+
+        if (c->class == PROVIDER_OK || c->class == PROVIDER_GONE) {
+                p->row.emptied = true; /* that it is absent is still to be seen */
+                p->row.inspect = true;
+                free(TAKE(p->row.live)); /* what was known of it: some resources are nothing else */
+                r = removed_receipt(v, p, c);
+                return r < 0 ? r : part_save(v, p, reterr);
+        }
+        r = trouble(v, p, c, reterr);
+        return r > 0 ? stuck(v, p, reterr) : r < 0 ? r : part_save(v, p, reterr);
+}
+
+/* ---- inspect ---- */
+
+typedef enum Seen {
+        SEEN_OURS,
+        SEEN_FOREIGN,
+        SEEN_ABSENT,
+        SEEN_UNCERTAIN,
+        SEEN_NONSENSE
+} Seen;
+
+static Seen seen(const Part *p, const Call *c) {
+        const char *present = json_string_value(json_object_get(c->result, "present"));
+        json_t *marker = json_object_get(c->result, "marker");
+
+        if (c->class == PROVIDER_GONE)
+                return SEEN_ABSENT;
+        if (c->class != PROVIDER_OK || !present)
+                return SEEN_NONSENSE;
+        if (streq(present, "absent"))
+                return SEEN_ABSENT;
+        if (streq(present, "uncertain"))
+                return SEEN_UNCERTAIN;
+        if (!streq(present, "present"))
+                return SEEN_NONSENSE;
+        if (json_is_string(marker) && !streq(json_string_value(marker), p->row.marker))
+                return SEEN_FOREIGN;
+        return SEEN_OURS;
+}
+
+static const char *detail_of(const Call *c, const char *otherwise) {
+        const char *detail = json_string_value(json_object_get(c->result, "detail"));
+
+        return detail && *detail ? detail : otherwise;
+}
+
+static int removed_for_good(View *v, Part *p, const char *how, Error *reterr) {
+        int r = 0;
+
+        part_calm(p);
+        p->row.emptied = true;
+        p->row.tries = 0;
+        p->row.removed_ms = v->e->now_ms;
+        if (p->row.secret)
+                r = ledger_resource_set_outputs(v->e->ledger, &p->row, "{}", NULL, reterr);
+        if (r == 0)
+                r = part_move(v, p, RES_REMOVED, reterr);
+        if (r == 0)
+                r = event_add(v->e, EVENT_RESOURCE_REMOVED, event_of(v), "%s '%s' %s", p->row.type,
+                              part_name(p), how);
+        return r;
+}
+
+static int inspected_removing(View *v, Part *p, Call *c, Seen s, Error *reterr) {
+        int r;
+
+        switch (s) {
+        case SEEN_FOREIGN:
+                /* Somebody else's thing stands there: ours is not, and theirs is not touched. */
+                return removed_for_good(v, p,
+                                        "is gone; what stands in its place carries another marker "
+                                        "and was left alone",
+                                        reterr);
+        case SEEN_ABSENT:
+                if (p->row.emptied)
+                        return removed_for_good(v, p, "is gone", reterr);
+                p->row.inspect = false; /* half-made parts may be left: the removal still runs */
+                return part_save(v, p, reterr);
+        case SEEN_OURS:
+                if (!p->row.emptied) {
+                        p->row.inspect = false;
+                        return part_save(v, p, reterr);
+                }
+                /* It said "removed", and it is there. */
+                p->row.emptied = p->row.inspect = false;
+                c->class = PROVIDER_TRANSIENT;
+                c->unknown = false;
+                free(c->message);
+                c->message = str_format("It is still there after its removal%s%s",
+                                        json_object_get(c->result, "detail") ? ": " : "",
+                                        detail_of(c, ""));
+                break;
+        default:
+                if (s == SEEN_UNCERTAIN || c->class == PROVIDER_OK) {
+                        c->class = PROVIDER_TRANSIENT;
+                        free(c->message);
+                        c->message = str_format("Whether it is there could not be seen: %s",
+                                                detail_of(c, "no reason given"));
+                }
+        }
+        r = trouble(v, p, c, reterr);
+        return r > 0 ? stuck(v, p, reterr) : r < 0 ? r : part_save(v, p, reterr);
+}
+
+static int inspected_provisioning(View *v, Part *p, Call *c, Seen s, Error *reterr) {
+        int r;
+
+        if (s == SEEN_OURS || s == SEEN_ABSENT) {
+                p->row.inspect = false; /* provision again: twice is once */
+                return part_save(v, p, reterr);
+        }
+        if (s == SEEN_FOREIGN) {
+                c->class = PROVIDER_INVALID;
+                free(c->message);
+                c->message = strdup("Something that is not ours stands in its place");
+                r = trouble(v, p, c, reterr);
+                return r < 0 ? r : give_up(v, p, c, reterr);
+        }
+        r = s == SEEN_UNCERTAIN || c->class == PROVIDER_OK ? nonsense(v, p, c, reterr)
+                                                           : trouble(v, p, c, reterr);
+        return r > 0 ? give_up(v, p, c, reterr) : r < 0 ? r : part_save(v, p, reterr);
+}
+
+static bool level_is(const Call *c, const char *level) {
+        return streq_null(json_string_value(json_object_get(c->result, "level")), level);
+}
+
+static int inspected_ready(View *v, Part *p, Call *c, Seen s, Error *reterr) {
+        auto_cleanup(freep) char *why = NULL;
+        int r;
+
+        switch (s) {
+        case SEEN_OURS:
+                if (!json_is_false(json_object_get(c->result, "ready")) &&
+                    !level_is(c, "stopped")) {
+                        part_calm(p);
+                        if (streq(p->row.type, "network") &&
+                            map_put(v->e->sound, p->row.uid, v->e) < 0)
+                                return -ENOMEM;
+                        return part_save(v, p, reterr);
+                }
+                why = text_clean(detail_of(c, "it is not ready any more"));
+                return why ? resource_repair(v, p, why, reterr) : -ENOMEM;
+        case SEEN_ABSENT:
+                why = text_clean(detail_of(c, "it is not there any more"));
+                return why ? resource_repair(v, p, why, reterr) : -ENOMEM;
+        case SEEN_FOREIGN:
+                r = resource_repair(v, p, "something that is not ours stands in its place", reterr);
+                p->row.inspect = true; /* never blindly */
+                return r < 0 ? r : part_save(v, p, reterr);
+        default:
+                r = s == SEEN_UNCERTAIN || c->class == PROVIDER_OK ? nonsense(v, p, c, reterr)
+                                                                   : trouble(v, p, c, reterr);
+                if (r <= 0)
+                        return r < 0 ? r : part_save(v, p, reterr);
+                p->row.tries = 0;
+                return resource_repair(v, p, p->row.cause, reterr);
+        }
+}
+
+static int inspected_asleep(View *v, Part *p, Call *c, Seen s, Error *reterr) {
+        bool falling = p->row.state == RES_FALLING;
+        int r;
+
+        if (s == SEEN_OURS || s == SEEN_ABSENT) {
+                p->row.inspect = false;
+                p->row.retry_ms = 0;
+                if (falling && (s == SEEN_ABSENT || level_is(c, "stopped")))
+                        return part_move(v, p, RES_ASLEEP, reterr);
+                if (!falling && s == SEEN_ABSENT)
+                        return part_move(v, p, RES_PROVISIONING, reterr);
+                return part_save(v, p, reterr); /* the same verb again */
+        }
+        if (s == SEEN_FOREIGN) /* looked at once more there, and given up */
+                return part_move(v, p, RES_PROVISIONING, reterr);
+        r = s == SEEN_UNCERTAIN || c->class == PROVIDER_OK ? nonsense(v, p, c, reterr)
+                                                           : trouble(v, p, c, reterr);
+        if (r <= 0)
+                return r < 0 ? r : part_save(v, p, reterr);
+        if (!falling)
+                return give_up(v, p, c, reterr);
+        p->row.tries = 0;
+        return part_move(v, p, RES_READY, reterr);
+}
+
+static int outcome_inspect(View *v, Part *p, Call *c, Error *reterr) {
+        Seen s = seen(p, c);
+
+        switch (p->row.state) {
+        case RES_REMOVING:
+                return inspected_removing(v, p, c, s, reterr);
+        case RES_PROVISIONING:
+        case RES_FAILED:
+                return inspected_provisioning(v, p, c, s, reterr);
+        case RES_READY:
+                return inspected_ready(v, p, c, s, reterr);
+        case RES_FALLING:
+        case RES_WAKING:
+                return inspected_asleep(v, p, c, s, reterr);
+        default:
+                return part_save(v, p, reterr);
+        }
+}
+
+static const struct {
+        const char *verb;
+        int (*apply)(View *v, Part *p, Call *c, Error *reterr);
+} outcomes[] = {
+        { "provision", outcome_provision },
+        { "inspect", outcome_inspect },
+        { "deprovision", outcome_deprovision },
+        { "sleep", outcome_sleep },
+        { "wake", outcome_wake },
+};
+
+int outcome_apply(View *v, Part *p, Call *c, Error *reterr) {
+        for (size_t i = 0; i < N_ELEMENTS(outcomes); i++)
+                if (streq(outcomes[i].verb, c->verb))
+                        return outcomes[i].apply(v, p, c, reterr);
+        return error_set(reterr, -EINVAL, "A reply to the verb '%s'", c->verb);
+}

@@ -1,0 +1,370 @@
+/* Inside of the engine. Three kinds of memory, all of which may be lost at any moment:
+ *
+ * Look  what an environment's next look should know (a visit, an answer of the front). Created on
+ *       demand. Being in the queue of dirty looks is what makes the engine look at an environment.
+ * Call  a provider call under way. Those that change the world have an intent in the ledger.
+ * View  one environment with its open generations and living resources, read from the ledger for the
+ *       length of one look. All decisions are made on a View.
+ *
+ * Nothing that has to survive is kept here: after a restart the ledger alone leads to the same end. */
+#pragma once
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <string.h>
+
+#include "orchestrator/base/hash.h"
+#include "orchestrator/base/limits.h"
+#include "orchestrator/base/log.h"
+#include "orchestrator/base/str.h"
+#include "orchestrator/engine/engine.h"
+#include "reaper/reaper.h"
+
+typedef struct Look {
+        char *id; /* of the environment */
+        struct Look *next;
+        bool queued;      /* in the dirty queue */
+        bool waiting;     /* wants to start calls and no place is free */
+        bool visited;     /* a visitor came, not handled yet */
+        bool visit_taken; /* handled in this turn; comes back when the turn fails */
+        bool looked;      /* looked at in this turn */
+        bool asking;      /* the front was asked and has not answered */
+        bool uncertain;   /* it was said that nobody knows whether it is in use */
+        bool answered;    /* activity holds the answer to the present question */
+        FrontActivity activity;
+        int64_t again_ms; /* look again then; 0: no such time */
+        int64_t asked_ms;
+        unsigned failures; /* looks in a row that ended in an error */
+} Look;
+
+typedef enum CallState {
+        CALL_QUEUED, /* starts after this turn's commit */
+        CALL_RUNNING,
+        CALL_REPLIED, /* its reply is applied in this turn; dropped after the commit */
+        CALL_DONE,
+} CallState;
+
+typedef enum CallKind {
+        CALL_RESOURCE, /* provision, inspect, deprovision, sleep, wake */
+        CALL_LIST,
+        CALL_WATCH,
+        CALL_STREAM, /* logs, exec */
+} CallKind;
+
+typedef struct Call Call;
+struct Call {
+        char id[ID_SIZE];
+        CallKind kind;
+        CallState state;
+        char *uid, *environment_id; /* of CALL_RESOURCE and CALL_STREAM */
+        char *provider, *verb;
+        char *node;         /* of a provision: the node that it applies */
+        int64_t generation; /* of a provision: the generation it serves */
+        bool intent;        /* has an intent in the ledger */
+        bool build;         /* may take long */
+        bool cancel;        /* cancel after this turn's commit */
+        bool cancelled;
+        json_t *request; /* until it is started; may hold secrets */
+        int64_t deadline_ms, started_ms;
+        struct ListRun *list;
+        EngineStream *stream;
+
+        /* the reply, kept until the commit that applies it */
+        bool replied;
+        ProviderClass class;
+        char *message;
+        json_t *result;
+        int64_t retry_after_ms;
+        bool unknown;
+        Call *next_reply;
+};
+
+typedef struct Waiter {
+        void (*done)(void *userdata, int r, const Error *error);
+        void *userdata;
+} Waiter;
+
+typedef struct Follower {
+        void (*func)(void *userdata);
+        void *userdata;
+} Follower;
+
+struct Engine {
+        EngineSetup setup;
+        Ledger *ledger;
+        const Config *config;
+
+        /* time, read once per turn; now_ms is the trusted one (clock.c) */
+        bool turn;
+        int64_t now_ms, wall_ms, boot_ms, offset_ms;
+        int64_t last_wall_ms, last_boot_ms, high_ms;
+        int64_t step_ms;       /* of the wall clock, seen in this turn */
+        int64_t hold_until_ms; /* no deletion by the reaper before */
+        bool frozen, frozen_by_clock;
+        char *freeze_reason;
+        int64_t unwell_until_ms; /* the ledger could not be written: nothing destructive before */
+        int64_t again_ms;        /* the whole turn again */
+        char *boot;              /* which boot of the machine this is; "" when not known */
+        bool marking;            /* clock.mark is written in this turn */
+        int64_t marked_boot_ms;  /* when clock.mark was last written */
+
+        Map *looks;
+        Look *dirty, *dirty_last;
+        Look *waiting, *waiting_last;
+
+        Look *asking; /* the front is being asked about it just now */
+
+        Map *calls;   /* id -> Call, owned */
+        Map *busy;    /* resource uid -> Call, borrowed */
+        Map *slow;    /* provider -> Slow, owned */
+        Map *sound;   /* uids of networks that were proved since the start */
+        Map *watches; /* provider -> Watch, owned */
+        Call *replies, *replies_last;
+        unsigned n_running, n_builds, n_streams;
+
+        char **hosts; /* changed in this turn */
+        Waiter *waiters;
+        size_t n_waiters;
+        Follower *followers;
+        size_t n_followers;
+        bool events_added, started, resumed;
+};
+
+/* One resource in a View. */
+typedef struct Part {
+        Resource row;
+        GraphNode node;
+        bool has_node;
+        json_t *outputs; /* opened, may hold secrets; NULL until asked for */
+} Part;
+
+typedef struct View {
+        Engine *e;
+        Look *look;
+        Environment env;
+        bool changed;       /* env differs from its row */
+        bool served_before; /* it had a live generation when the look began */
+        bool again;         /* something moved: look once more in this turn */
+        Generation *gens;   /* open ones */
+        Graph **graphs;     /* beside them; parsed when asked for */
+        size_t n_gens;
+        Part **parts; /* living resources, and those removed in this look */
+        size_t n_parts;
+} View;
+
+/* ---- view.c ---- */
+int view_load(Engine *e, Look *look, View *ret, Error *reterr);
+void view_done(View *v);
+Generation *view_generation(View *v, int64_t number);
+int view_graph(View *v, int64_t number, Graph **ret,
+               Error *reterr); /* borrowed; NULL when unknown */
+/* The resource that a node of this generation means: its own, or the environment's. */
+Part *view_find(View *v, const char *key, int64_t generation);
+int view_node(View *v, Part *p, GraphNode **ret, Error *reterr);
+int view_params(View *v, const GraphNode *node, int64_t generation, json_t **ret, Error *reterr);
+Call *view_call(View *v, const Part *p); /* under way, or NULL */
+bool part_alive(const Part *p);
+int part_move(View *v, Part *p, ResState to, Error *reterr);
+int part_save(View *v, Part *p, Error *reterr);
+int view_add_part(View *v, const GraphNode *node, int64_t generation, Part **ret, Error *reterr);
+static inline bool view_wants(const View *v, int64_t generation) {
+        return v->env.state != ENV_DELETING && v->env.state != ENV_GONE &&
+               (generation == 0 || generation == v->env.live_generation ||
+                (generation == v->env.wanted_generation && v->env.closed_ms == 0));
+}
+static inline bool generation_under_way(const Generation *g) {
+        return g &&
+               (g->state == GEN_WANTED || g->state == GEN_CHECKOUT || g->state == GEN_PROVISIONING);
+}
+/* The wanted generation when it is under way and still wanted, or NULL. */
+Generation *view_under_way(View *v);
+
+/* ---- look.c: which environments are worth a look ---- */
+Look *look_get(Engine *e, const char *environment_id); /* NULL when out of memory */
+void look_mark(Engine *e, const char *environment_id);
+void look_mark_all(Engine *e);
+void look_wait(Engine *e, Look *look);
+void look_release_waiting(Engine *e, unsigned n);
+void look_again_at(Look *look, int64_t ms);
+Look *look_next(Engine *e);
+void look_free(void *look);
+int64_t look_next_time(Engine *e);
+int look_run_dirty(Engine *e, Error *reterr);
+void look_turn_failed(Engine *e);
+void look_turn_done(Engine *e);
+
+/* ---- environment.c, generation.c, resource.c, level.c, route.c ---- */
+int environment_step(View *v, Error *reterr);
+int environment_delete(View *v, const char *who, const char *why, Error *reterr);
+int environment_fail(View *v, const char *cause, Error *reterr);
+int generation_step(View *v, Error *reterr);
+int generation_fail(View *v, Generation *g, const char *fmt, ...)
+        __attribute__((format(printf, 3, 4)));
+/* Moves the resource one step nearer to being ready, asleep or removed; starts at most one call. */
+int resource_provision(View *v, Part *p, const GraphNode *target, int64_t generation,
+                       Error *reterr);
+int resource_remove(View *v, Part *p, Error *reterr);
+int resource_repair(View *v, Part *p, const char *why, Error *reterr);
+int resource_inspect(View *v, Part *p, Error *reterr);
+bool resource_needed_by(View *v, const Part *p);
+bool resource_depends_ready(View *v, const GraphNode *node, int64_t generation);
+int removal_step(View *v, Error *reterr);
+int level_step(View *v, Error *reterr);
+int level_visit(View *v, Error *reterr);
+int route_step(View *v, Error *reterr);
+
+/* ---- call.c ---- */
+/* Queues a call for after the commit, with an intent when the verb changes the world. 1 when queued, 0
+ * when it must wait (no place, the provider is slowed). */
+typedef struct CallWish {
+        const char *verb;
+        const GraphNode *node; /* NULL: the resource's own */
+        json_t *params;        /* resolved, borrowed; NULL: what can be resolved */
+        int64_t generation;    /* which it serves */
+} CallWish;
+int call_resource(View *v, Part *p, const CallWish *wish, Error *reterr);
+int call_new(Engine *e, CallKind kind, const char *provider, const char *verb, Call **ret);
+void call_cancel(Engine *e, Call *c);
+void call_abandon(Engine *e, Call *c); /* one that was never started */
+/* request.c: what a provider is told. The reference is the caller's; NULL when out of memory. */
+json_t *request_for_resource(View *v, Part *p, const Call *c, const CallWish *wish);
+char *environment_url(Engine *e, const char *label);    /* owned */
+char *environment_host(Engine *e, const char *label);   /* owned */
+json_t *request_for_provider(Engine *e, const Call *c); /* list, watch */
+void call_free(void *call);
+void call_start_queued(Engine *e);
+void call_undo_environment(Engine *e, const char *environment_id);
+void call_turn_failed(Engine *e);
+void call_turn_done(Engine *e);
+int call_apply_replies(Engine *e, Error *reterr);
+void call_on_reply(void *userdata, const ProviderReply *reply);
+void call_on_line(void *userdata, const char *call_id, const json_t *line);
+void provider_slow(Engine *e, const char *provider, int64_t until_ms);
+int64_t provider_slow_until(Engine *e, const char *provider);
+
+/* ---- outcome.c: what a reply means ---- */
+int outcome_apply(View *v, Part *p, Call *c, Error *reterr);
+
+/* ---- reap.c, policy.c ---- */
+int reap_step(View *v, Error *reterr);
+int reap_due(Engine *e, Error *reterr);
+void policy_of(Engine *e, const Environment *env, const Project *project, ReaperPolicy *ret);
+int policy_refresh(View *v, Error *reterr);
+
+/* ---- clock.c: trusted time and the freeze ---- */
+void clock_turn(Engine *e);
+int clock_load(Engine *e, Error *reterr);
+int clock_check(Engine *e, Error *reterr);
+int clock_store(Engine *e, Error *reterr);
+int freeze_load(Engine *e, Error *reterr);
+
+/* ---- list.c ---- */
+typedef struct ListRun ListRun;
+int list_start_all(Engine *e, Error *reterr);
+void list_on_line(Engine *e, Call *c, const json_t *item);
+int list_end(Engine *e, Call *c, Error *reterr);
+void list_free(ListRun *l);
+void watch_on_line(Engine *e, Call *c, const json_t *item);
+int watch_end(Engine *e, Call *c, Error *reterr);
+int watch_step(Engine *e, Error *reterr);
+void watch_wanted(Engine *e, const char *provider);
+int64_t watch_next_time(Engine *e);
+
+/* ---- stream.c ---- */
+void stream_on_line(Engine *e, Call *c, const json_t *line);
+void stream_end(Engine *e, Call *c);
+void stream_orphan(EngineStream *s);
+
+/* ---- event.c ---- */
+typedef enum EventKind {
+        EVENT_PROJECT_ADDED,
+        EVENT_PROJECT_CHANGED,
+        EVENT_PROJECT_REMOVED,
+        EVENT_PROJECT_COMPARED,
+        EVENT_ENVIRONMENT_CREATED,
+        EVENT_ENVIRONMENT_BUILDING,
+        EVENT_ENVIRONMENT_READY,
+        EVENT_ENVIRONMENT_FAILED,
+        EVENT_ENVIRONMENT_CLOSED,
+        EVENT_ENVIRONMENT_REOPENED,
+        EVENT_ENVIRONMENT_DELETING,
+        EVENT_ENVIRONMENT_GONE,
+        EVENT_ENVIRONMENT_FALLING,
+        EVENT_ENVIRONMENT_STOPPED,
+        EVENT_ENVIRONMENT_WAKING,
+        EVENT_ENVIRONMENT_AWAKE,
+        EVENT_ENVIRONMENT_EXTENDED,
+        EVENT_ENVIRONMENT_PINNED,
+        EVENT_ENVIRONMENT_UNPINNED,
+        EVENT_ENVIRONMENT_RETRIED,
+        EVENT_ENVIRONMENT_UNCERTAIN,
+        EVENT_GENERATION_WANTED,
+        EVENT_GENERATION_CHECKOUT,
+        EVENT_GENERATION_PROVISIONING,
+        EVENT_GENERATION_LIVE,
+        EVENT_GENERATION_FAILED,
+        EVENT_GENERATION_RETIRING,
+        EVENT_GENERATION_REMOVED,
+        EVENT_RESOURCE_PROVISIONING,
+        EVENT_RESOURCE_READY,
+        EVENT_RESOURCE_FAILED,
+        EVENT_RESOURCE_TROUBLE,
+        EVENT_RESOURCE_REPAIR,
+        EVENT_RESOURCE_REMOVING,
+        EVENT_RESOURCE_REMOVED,
+        EVENT_RESOURCE_STUCK,
+        EVENT_ORPHAN_FOUND,
+        EVENT_FROZEN,
+        EVENT_UNFROZEN,
+        EVENT_CLOCK_STEPPED,
+        _EVENT_KIND_MAX,
+} EventKind;
+
+typedef struct EventWhere {
+        const char *environment_id, *project_id, *actor, *trace;
+        json_t *data; /* taken over; may be NULL */
+} EventWhere;
+
+int event_add(Engine *e, EventKind kind, EventWhere where, const char *fmt, ...)
+        __attribute__((format(printf, 4, 5)));
+static inline EventWhere event_of(const View *v) {
+        return (EventWhere){ .environment_id = v->env.id,
+                             .project_id = v->env.project_id,
+                             .actor = "engine",
+                             .trace = v->env.trace };
+}
+static inline EventWhere event_by(const View *v, const char *actor) {
+        EventWhere where = event_of(v);
+
+        where.actor = actor;
+        return where;
+}
+static inline EventWhere event_traced(const View *v, const char *trace) {
+        EventWhere where = event_of(v);
+
+        where.trace = trace;
+        return where;
+}
+/* An owned copy of a text from outside: valid UTF-8, one line, bounded. */
+char *text_clean(const char *text);
+
+/* ---- input.c ---- */
+typedef struct Input {
+        Engine *e;
+        char trace[TRACE_SIZE];
+        const char *who;
+} Input;
+int input_begin(Engine *e, const EngineActor *a, Input *ret, Error *reterr);
+int input_end(Input *i, int r, Error *reterr);
+int down_input(Input *in, Environment *env, const char *why, Error *reterr);
+int down_change(Input *in, Environment *env, const void *userdata, Error *reterr);
+int generation_want(Input *in, Environment *env, const char *commit, Error *reterr);
+int push_input(Input *in, const Project *project, const char *branch, const char *commit,
+               char **ret_environment, Error *reterr);
+int generation_is_under_way(Engine *e, const Environment *env, bool *ret);
+int input_environment(Input *i, const char *name, Environment *ret, Error *reterr);
+
+static inline int64_t time_add(int64_t ms, int64_t length) {
+        return ms > INT64_MAX - length ? INT64_MAX : ms + length;
+}

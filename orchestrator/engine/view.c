@@ -1,0 +1,282 @@
+/* One environment as the ledger has it, for the length of one look. */
+#include "orchestrator/engine/private.h"
+
+typedef struct Loading {
+        View *v;
+        size_t room_gens, room_parts;
+} Loading;
+
+/* Rows from a walk are borrowed: copied by reading them again would cost, so they are copied here. */
+static int copy_texts(char **const *targets, char *const *sources, size_t n) {
+        for (size_t i = 0; i < n; i++)
+                if (sources[i]) {
+                        *targets[i] = strdup(sources[i]);
+                        if (!*targets[i])
+                                return -ENOMEM;
+                }
+        return 0;
+}
+
+static int add_generation(void *userdata, const Generation *g) {
+        Loading *l = userdata;
+        View *v = l->v;
+        Generation copy = *g;
+
+        if (v->n_gens == l->room_gens) {
+                size_t room = l->room_gens ? l->room_gens * 2 : 4;
+                Generation *gens = reallocarray(v->gens, room, sizeof(Generation));
+
+                if (!gens)
+                        return -ENOMEM;
+                v->gens = gens;
+                l->room_gens = room;
+        }
+        copy.environment_id = copy.commit = copy.trace = copy.graph = copy.cause = NULL;
+        int r = copy_texts(
+                (char **const[]){ &copy.environment_id, &copy.commit, &copy.trace, &copy.graph,
+                                  &copy.cause },
+                (char *const[]){ g->environment_id, g->commit, g->trace, g->graph, g->cause }, 5);
+        v->gens[v->n_gens++] = copy;
+        return r;
+}
+
+static int part_append(View *v, Part *p) {
+        Part **grown;
+
+        if ((v->n_parts & (v->n_parts - 1)) == 0) {
+                grown = reallocarray(v->parts, v->n_parts ? v->n_parts * 2 : 1, sizeof(Part *));
+                if (!grown)
+                        return -ENOMEM;
+                v->parts = grown;
+        }
+        v->parts[v->n_parts++] = p;
+        return 0;
+}
+
+static void part_free(Part *p) {
+        if (!p)
+                return;
+        resource_done(&p->row);
+        if (p->has_node)
+                graph_node_done(&p->node);
+        json_decref(p->outputs);
+        free(p);
+}
+
+static int add_part(void *userdata, const Resource *res) {
+        Loading *l = userdata;
+        Part *p = calloc(1, sizeof(Part));
+        Resource *c;
+        int r;
+
+        if (!p)
+                return -ENOMEM;
+        c = &p->row;
+        *c = *res;
+        c->uid = c->environment_id = c->key = c->type = c->class = c->id = c->name = c->workload =
+                NULL;
+        c->marker = c->provider = c->node = c->live = c->outputs = c->cause = c->cause_class = NULL;
+        c->secret = NULL;
+        r = copy_texts(
+                (char **const[]){ &c->uid, &c->environment_id, &c->key, &c->type, &c->class, &c->id,
+                                  &c->name, &c->workload, &c->marker, &c->provider, &c->node,
+                                  &c->live, &c->outputs, &c->cause, &c->cause_class },
+                (char *const[]){ res->uid, res->environment_id, res->key, res->type, res->class,
+                                 res->id, res->name, res->workload, res->marker, res->provider,
+                                 res->node, res->live, res->outputs, res->cause, res->cause_class },
+                15);
+        for (char *const *s = res->secret; r == 0 && s && *s; s++)
+                r = strv_add(&c->secret, *s);
+        if (r == 0)
+                r = part_append(l->v, p);
+        if (r < 0)
+                part_free(p);
+        return r;
+}
+
+int view_load(Engine *e, Look *look, View *ret, Error *reterr) {
+        Loading loading = { .v = ret };
+        int r;
+
+        *ret = (View){ .e = e, .look = look };
+        r = ledger_environment_get(e->ledger, look->id, &ret->env, reterr);
+        if (r == 0)
+                r = ledger_generation_each_open(e->ledger, look->id, add_generation, &loading,
+                                                reterr);
+        if (r == 0)
+                r = ledger_resource_each(e->ledger, look->id, false, add_part, &loading, reterr);
+        if (r < 0)
+                return r;
+        ret->served_before = ret->env.live_generation > 0;
+        ret->graphs = calloc(ret->n_gens + 1, sizeof(Graph *));
+        return ret->graphs ? 0 : -ENOMEM;
+}
+
+void view_done(View *v) {
+        environment_done(&v->env);
+        for (size_t i = 0; i < v->n_gens; i++) {
+                if (v->graphs)
+                        graph_free(v->graphs[i]);
+                generation_done(&v->gens[i]);
+        }
+        for (size_t i = 0; i < v->n_parts; i++)
+                part_free(v->parts[i]);
+        free(v->gens);
+        free(v->graphs);
+        free(v->parts);
+        *v = (View){ 0 };
+}
+
+Generation *view_generation(View *v, int64_t number) {
+        for (size_t i = 0; i < v->n_gens; i++)
+                if (v->gens[i].number == number)
+                        return &v->gens[i];
+        return NULL;
+}
+
+Generation *view_under_way(View *v) {
+        Generation *g = view_generation(v, v->env.wanted_generation);
+
+        return generation_under_way(g) && view_wants(v, g->number) ? g : NULL;
+}
+
+int view_graph(View *v, int64_t number, Graph **ret, Error *reterr) {
+        json_auto_t *json = NULL;
+        size_t i = 0;
+        int r;
+
+        *ret = NULL;
+        while (i < v->n_gens && v->gens[i].number != number)
+                i++;
+        if (i == v->n_gens || !v->gens[i].graph)
+                return 0;
+        if (!v->graphs[i]) {
+                json = json_loads(v->gens[i].graph, 0, NULL);
+                r = json ? graph_from_json(json, &v->graphs[i], reterr) : -EBADMSG;
+                if (r < 0)
+                        return error_set(reterr, r,
+                                         "The stored graph of generation %lld is damaged",
+                                         (long long) number);
+        }
+        *ret = v->graphs[i];
+        return 0;
+}
+
+bool part_alive(const Part *p) {
+        return p->row.state != RES_REMOVED;
+}
+
+Part *view_find(View *v, const char *key, int64_t generation) {
+        for (size_t i = 0; i < v->n_parts; i++) {
+                Part *p = v->parts[i];
+
+                if (part_alive(p) && (p->row.generation == generation || p->row.generation == 0) &&
+                    streq(p->row.key, key))
+                        return p;
+        }
+        return NULL;
+}
+
+int view_node(View *v, Part *p, GraphNode **ret, Error *reterr) {
+        json_auto_t *json = NULL;
+        int r;
+
+        if (!p->has_node) {
+                json = json_loads(p->row.node, 0, NULL);
+                r = json ? graph_node_from_json(json, &p->node, reterr) : -EBADMSG;
+                if (r < 0)
+                        return error_set(reterr, r, "The stored node of %s is damaged", p->row.uid);
+                p->has_node = true;
+        }
+        *ret = &p->node;
+        return 0;
+}
+
+Call *view_call(View *v, const Part *p) {
+        return map_get(v->e->busy, p->row.uid);
+}
+
+typedef struct Outputs {
+        View *v;
+        int64_t generation;
+} Outputs;
+
+static json_t *outputs_of(void *userdata, const char *key) {
+        Outputs *o = userdata;
+        Part *p = view_find(o->v, key, o->generation);
+        char *text = NULL;
+
+        if (!p || !p->row.outputs)
+                return NULL;
+        if (!p->outputs && ledger_resource_outputs(o->v->e->ledger, &p->row, &text, NULL) == 0)
+                p->outputs = json_loads(text, 0, NULL);
+        free(text);
+        return p->outputs;
+}
+
+int view_params(View *v, const GraphNode *node, int64_t generation, json_t **ret, Error *reterr) {
+        Outputs outputs = { v, generation };
+
+        return graph_resolve(node, outputs_of, &outputs, ret, reterr);
+}
+
+int part_move(View *v, Part *p, ResState to, Error *reterr) {
+        int r = ledger_resource_move(v->e->ledger, &p->row, to, reterr);
+
+        if (r == 0)
+                v->again = true;
+        return r;
+}
+
+int part_save(View *v, Part *p, Error *reterr) {
+        return ledger_resource_update(v->e->ledger, &p->row, reterr);
+}
+
+static int part_fill(View *v, Part *p, const GraphNode *node, int64_t generation) {
+        char uid[ID_SIZE];
+        json_auto_t *json = NULL;
+        Resource *r = &p->row;
+        int error;
+
+        id_make(v->e->setup.random, 'r', uid);
+        error = graph_node_to_json(node, &json);
+        if (error < 0)
+                return error;
+        r->uid = strdup(uid);
+        r->marker = str_format("%s/%s/%s", ledger_installation(v->e->ledger), v->env.id, uid);
+        r->environment_id = strdup(v->env.id);
+        r->key = strdup(node->key);
+        r->type = strdup(node->type);
+        r->class = strdup(node->class ? node->class : "default");
+        r->id = strdup(node->id ? node->id : "");
+        r->provider = strdup(node->provider);
+        r->node = json_dumps(json, JSON_COMPACT | JSON_SORT_KEYS);
+        r->generation = node->scope == GRAPH_SCOPE_ENVIRONMENT ? 0 : generation;
+        r->state = RES_PLANNED;
+        r->created_ms = v->e->now_ms;
+        if (!r->uid || !r->marker || !r->environment_id || !r->key || !r->type || !r->class ||
+            !r->id || !r->provider || !r->node || str_replace(&r->name, node->name) < 0 ||
+            str_replace(&r->workload, node->workload) < 0)
+                return -ENOMEM;
+        return 0;
+}
+
+int view_add_part(View *v, const GraphNode *node, int64_t generation, Part **ret, Error *reterr) {
+        Part *p = calloc(1, sizeof(Part));
+        int r;
+
+        if (!p)
+                return -ENOMEM;
+        r = part_fill(v, p, node, generation);
+        if (r == 0)
+                r = ledger_resource_insert(v->e->ledger, &p->row, reterr);
+        if (r == 0)
+                r = part_append(v, p);
+        if (r < 0) {
+                part_free(p);
+                return r;
+        }
+        v->again = true;
+        *ret = p;
+        return 0;
+}
