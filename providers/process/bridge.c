@@ -81,9 +81,23 @@ bool subnet_clashes(const char *routes, uint32_t subnet, unsigned prefix, const 
         return false;
 }
 
+/* Where the system has it, whatever PATH we were given. */
+static const char *tool_path(const char *name, char *buf, size_t size) {
+        static const char *const folders[] = { "/usr/sbin", "/sbin", "/usr/bin", "/bin" };
+
+        for (size_t i = 0; i < N_ELEMENTS(folders); i++) {
+                snprintf(buf, size, "%s/%s", folders[i], name);
+                if (access(buf, X_OK) == 0)
+                        return buf;
+        }
+        return name;
+}
+
 static int tool(const char *what, const char *first, const char *second, const char *third,
                 const char *input, Error *reterr) {
-        char *argv[] = { (char *) first, (char *) second, (char *) third, NULL };
+        char path[64];
+        char *argv[] = { (char *) tool_path(first, path, sizeof(path)), (char *) second,
+                         (char *) third, NULL };
         auto_cleanup(freep) char *err = NULL;
         char text[64];
         int status, r;
@@ -150,7 +164,7 @@ static int subnet_choose(const SdkCall *call, Bridge *b, Error *reterr) {
                          " machine; set 'subnet' for the provider 'process'");
 }
 
-/* Rules first, bridge second: it never stands without them. Said again each time, since a firewall's
+/* Rules first, bridge second: it never stands without them. Looked for each time, since a firewall's
  * reload may have swept them away. */
 static int table_ensure(const Bridge *b, Error *reterr) {
         auto_cleanup(freep) char *rules =
@@ -170,6 +184,8 @@ static int table_ensure(const Bridge *b, Error *reterr) {
                            "}\n",
                            b->table, b->table, b->table, b->name, b->name, b->name, b->name);
 
+        if (nft_table_exists(b->table))
+                return 0;
         return rules ? tool("close the network", "nft", "-f", "-", rules, reterr) : -ENOMEM;
 }
 
@@ -210,6 +226,9 @@ static int bridge_ensure(SdkCall *call, Bridge *b, Error *reterr) {
         if (mkdir(NETNS_FOLDER, 0755) < 0 && errno != EEXIST)
                 return error_set(reterr, -errno, "Cannot make " NETNS_FOLDER ": %s",
                                  strerror(errno));
+        r = netns_folder_share();
+        if (r < 0)
+                return error_set(reterr, r, "Cannot share " NETNS_FOLDER ": %s", strerror(-r));
         lock = open("/run", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         if (lock < 0 || flock(lock, LOCK_EX) < 0)
                 return error_set(reterr, -errno, "Cannot lock /run: %s", strerror(errno));
@@ -256,19 +275,15 @@ void bridge_look(const Bridge *b, bool *ret_namespace, bool *ret_veth, char **re
         }
 }
 
-/* In a child, since there is no way back for a thread that others share nothing with but us. */
-static int netns_enter_and(const Bridge *b, int (*step)(const Bridge *b), const char *what,
-                           Error *reterr) {
-        char path[128];
+/* In a child: a network namespace is entered and made for the whole process. */
+static int child_do(const Bridge *b, int (*step)(const Bridge *b), const char *what,
+                    Error *reterr) {
         int status;
         pid_t pid = fork();
 
         if (pid == 0) {
-                int fd, r;
+                int r = step(b);
 
-                snprintf(path, sizeof(path), NETNS_FOLDER "/%s", b->netns);
-                fd = open(path, O_RDONLY | O_CLOEXEC);
-                r = fd < 0 || setns(fd, CLONE_NEWNET) < 0 ? -errno : step(b);
                 _exit(r < 0 ? -r & 127 : 0);
         }
         if (pid < 0)
@@ -282,15 +297,17 @@ static int netns_enter_and(const Bridge *b, int (*step)(const Bridge *b), const 
                                            : "the process was ended");
 }
 
-static int step_prepare(const Bridge *b) {
-        return netns_prepare();
-}
-
 static int step_address(const Bridge *b) {
-        auto_cleanup(closep) int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+        auto_cleanup(closep) int fd = -1, netns = -1;
+        char path[128];
         struct ifreq r = { .ifr_name = "eth0" };
         struct sockaddr_in *address = (struct sockaddr_in *) &r.ifr_addr;
 
+        snprintf(path, sizeof(path), NETNS_FOLDER "/%s", b->netns);
+        netns = open(path, O_RDONLY | O_CLOEXEC);
+        if (netns < 0 || setns(netns, CLONE_NEWNET) < 0)
+                return -errno;
+        fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
         if (fd < 0)
                 return -errno;
         *address = (struct sockaddr_in){ .sin_family = AF_INET, .sin_addr = b->address };
@@ -306,16 +323,12 @@ static int step_address(const Bridge *b) {
         return ioctl(fd, SIOCSIFFLAGS, &r) < 0 ? -errno : 0;
 }
 
-static int netns_make(const Bridge *b, Error *reterr) {
-        auto_cleanup(freep) char *batch = str_format("netns add %s\n", b->netns);
-        auto_cleanup(freep) char *path = str_format(NETNS_FOLDER "/%s", b->netns);
-        int r;
+static int step_make(const Bridge *b) {
+        char path[128];
 
-        if (!batch || !path)
-                return -ENOMEM;
+        snprintf(path, sizeof(path), NETNS_FOLDER "/%s", b->netns);
         (void) unlink(path); /* what a killed one left: a file without a namespace behind it */
-        r = tool("make a network namespace", "ip", "-batch", "-", batch, reterr);
-        return r < 0 ? r : netns_enter_and(b, step_prepare, "prepare a network namespace", reterr);
+        return netns_make_named(path);
 }
 
 static int veth_make(const SdkCall *call, const Bridge *b, bool replace, Error *reterr) {
@@ -361,7 +374,7 @@ int bridge_provision(SdkCall *call, Bridge *b, Error *reterr) {
         b->address.s_addr = htonl(b->subnet + 1 + (uint32_t) call->slot);
         bridge_look(b, &namespace, &veth, &marker);
         if (!namespace) {
-                r = netns_make(b, reterr);
+                r = child_do(b, step_make, "make a network namespace", reterr);
                 veth = false; /* another one's end, if there is any */
         }
         if (r == 0 && !(veth && marker && streq(marker, call->marker)))
@@ -369,7 +382,7 @@ int bridge_provision(SdkCall *call, Bridge *b, Error *reterr) {
         if (r < 0)
                 return r;
         crash_point("process.veth");
-        return netns_enter_and(b, step_address, "set the network's address", reterr);
+        return child_do(b, step_address, "set the network's address", reterr);
 }
 
 /* Ends what still runs in the namespace: its environment is going. */

@@ -43,3 +43,9 @@ bool subnet_clashes(const char *routes, uint32_t subnet, unsigned prefix, const 
 
 /* In the network namespace we are in: loopback up, IPv6 off. */
 int netns_prepare(void);
+/* Makes NETNS_FOLDER, which exists, a shared mount. */
+int netns_folder_share(void);
+/* Moves this process (a child made for it) into a new network namespace, named path, and prepares it. */
+int netns_make_named(const char *path);
+/* Is there an nftables table of this name in the family inet? */
+bool nft_table_exists(const char *name);

@@ -143,7 +143,6 @@ static bool build_is_done(const Run *run, const char *digest) {
 int build_provision(SdkCall *call, Error *reterr) {
         auto_cleanup(run_done) Run run = { .lock_fd = -1, .dir_fd = -1 };
         auto_cleanup(closep) int lock = -1;
-        auto_cleanup(freep) char *done = NULL;
         char digest[DIGEST_SIZE];
         int r = run_open(call, true, &run, reterr);
 
@@ -153,9 +152,6 @@ int build_provision(SdkCall *call, Error *reterr) {
                 return r;
         if (build_is_done(&run, digest))
                 return 0;
-        done = path_join(run.path, "done");
-        if (!done)
-                return -ENOMEM;
         (void) unlinkat(run.dir_fd, "done", 0);
         r = keeper_end(&run, 1000, NULL, reterr);
         if (r == 0)
@@ -163,9 +159,14 @@ int build_provision(SdkCall *call, Error *reterr) {
         if (r != 0)
                 return r < 0 ? r : error_set(reterr, -EIO, "A build was started meanwhile");
         r = build_run(&run, lock, reterr);
+        lock = fd_close(lock);
+        if (r == 0)
+                r = keeper_end(&run, 5000, NULL, reterr); /* it is ending already */
+        else
+                (void) keeper_end(&run, 2000, NULL, NULL);
         if (r < 0)
                 return r;
-        return write_file(done, digest, strlen(digest), 0600, reterr);
+        return run_put(&run, "done", digest, reterr);
 }
 
 int build_inspect(SdkCall *call, Error *reterr) {

@@ -104,9 +104,14 @@ static int limits_make(Container *c, Error *reterr) {
         auto_cleanup(strv_freep) char **missing = NULL;
         auto_strbuf names = { 0 };
         auto_cleanup(freep) char *text = NULL;
-        int r = cgroup_make(uid, c->index, &wanted, &c->procs, &missing);
+        int r;
 
         c->limited = true;
+        /* Joining a group waits for every processor of the machine, ten milliseconds and more; the number
+         * of processes alone is limited without one. */
+        if (wanted.cpu_milli <= 0 && wanted.memory_bytes <= 0)
+                return 0;
+        r = cgroup_make(uid, c->index, &wanted, &c->procs, &missing);
         for (char **m = missing; r == 0 && m && *m; m++)
                 if (!streq(*m, "pids")) /* RLIMIT_NPROC does it */
                         strbuf_addf(&names, "%s%s", names.size ? ", " : "", *m);

@@ -99,6 +99,10 @@ static int overlay_place(Content *c, ContentBound *b, const char *target, char *
 
         if (!*rest)
                 return error_set(reterr, -EINVAL, "'%s' is taken by the system", target);
+        if (b->own) {
+                *ret = path_join(b->source, rest);
+                return *ret ? 0 : -ENOMEM;
+        }
         for (size_t i = 0; i < c->sandbox->n_overlays; i++)
                 if (c->sandbox->overlays[i].merged == b->merged)
                         o = c->sandbox->overlays + i;
@@ -334,6 +338,8 @@ static int file_add(Content *c, const json_t *file, size_t index, Error *reterr)
                 r = overlay_place(c, bound, path, &place, reterr);
                 if (r == 0)
                         r = parent_make(place, reterr);
+                if (r == 0)
+                        (void) unlink(place); /* a declared /etc/hosts replaces ours */
                 return r < 0 ? r : file_write(c, file, place, reterr);
         }
         place = str_format("%s/file%zu", c->spec->folder, index);

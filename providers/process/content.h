@@ -8,6 +8,7 @@ typedef struct ContentBound {
         const char *target; /* where it is seen */
         char *source;       /* owned */
         bool folder;
+        bool own; /* the source is a folder of ours for this container: things are put right into it */
         const char *merged; /* the overlay to bind instead, borrowed from the sandbox; NULL: none */
 } ContentBound;
 

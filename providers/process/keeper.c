@@ -354,8 +354,8 @@ static void keeper_run(Keeper *k) {
 
 /* keeper.json: who we are, as the host counts processes. */
 static int identity_write(Keeper *k, Error *reterr) {
-        const char *run = json_string_value(json_object_get(k->spec, "run"));
-        auto_cleanup(freep) char *path = NULL, *stat_text = NULL, *text = NULL, *boot = NULL;
+        auto_cleanup(closep) int fd = -1;
+        auto_cleanup(freep) char *stat_text = NULL, *text = NULL, *boot = NULL;
         char pid[32] = { 0 };
         const char *at;
         uint64_t start = 0;
@@ -377,10 +377,15 @@ static int identity_write(Keeper *k, Error *reterr) {
                 (json_int_t) start, "boot", boot, "role", json_object_get(k->spec, "role"));
         text = identity ? json_dumps(identity, JSON_INDENT(1)) : NULL;
         json_decref(identity);
-        path = path_join(run, "keeper.json");
-        if (!text || !path)
+        if (!text)
                 return -ENOMEM;
-        return write_file(path, text, strlen(text), 0600, reterr);
+        fd = openat(k->run_fd, ".keeper.json.new",
+                    O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
+        /* Not synced: it says nothing to the next boot. */
+        if (fd < 0 || write_all(fd, text, strlen(text)) < 0 ||
+            renameat(k->run_fd, ".keeper.json.new", k->run_fd, "keeper.json") < 0)
+                return error_set(reterr, -EIO, "Cannot write keeper.json: %s", strerror(errno));
+        return 0;
 }
 
 static int signals_open(Keeper *k) {

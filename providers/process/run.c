@@ -6,7 +6,6 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -114,6 +113,23 @@ void run_done(Run *run) {
         free(TAKE(run->lock_path));
 }
 
+int run_put(const Run *run, const char *name, const char *text, Error *reterr) {
+        auto_cleanup(freep) char *temporary = str_format(".%s.new", name);
+        auto_cleanup(closep) int fd = -1;
+        int r;
+
+        if (!temporary)
+                return -ENOMEM;
+        fd = openat(run->dir_fd, temporary, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC,
+                    0600);
+        r = fd < 0 ? -errno : write_all(fd, text, strlen(text));
+        if (r == 0 && renameat(run->dir_fd, temporary, run->dir_fd, name) < 0)
+                r = -errno;
+        return r < 0 ? error_set(reterr, r, "Cannot write '%s/%s': %s", run->path, name,
+                                 strerror(-r))
+                     : 0;
+}
+
 int report_removed(SdkCall *call, bool removed, const char *kind, const char *name) {
         const char *key = removed ? "removed" : "absent";
         json_t *list;
@@ -146,19 +162,25 @@ int run_remove(Run *run, Error *reterr) {
 
 int keeper_alive(const Run *run, int *ret_lock_fd, Error *reterr) {
         auto_cleanup(closep) int fd = -1;
+        struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
 
         if (run->dir_fd < 0)
                 return 0;
-        fd = openat(run->dir_fd, "keeper.lock", O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
+        fd = openat(run->dir_fd, "keeper.lock",
+                    O_RDWR | O_NOFOLLOW | O_CLOEXEC | (ret_lock_fd ? O_CREAT : 0), 0600);
+        if (fd < 0 && errno == ENOENT)
+                return 0;
         if (fd < 0)
                 return error_set(reterr, -errno, "Cannot open the keeper's lock: %s",
                                  strerror(errno));
-        if (flock(fd, LOCK_EX | LOCK_NB) < 0)
-                return errno == EWOULDBLOCK
+        /* A lock of the opening (fcntl(2)): a keeper inherits it, and looking does not take it. */
+        if (fcntl(fd, ret_lock_fd ? F_OFD_SETLK : F_OFD_GETLK, &lock) < 0)
+                return errno == EAGAIN || errno == EACCES
                                ? 1
                                : error_set(reterr, -errno, "Cannot lock: %s", strerror(errno));
-        if (ret_lock_fd)
-                *ret_lock_fd = TAKE_FD(fd);
+        if (!ret_lock_fd)
+                return lock.l_type != F_UNLCK;
+        *ret_lock_fd = TAKE_FD(fd);
         return 0;
 }
 
@@ -368,8 +390,9 @@ static int reader_fill(KeeperReader *reader, int64_t until) {
         /* With no time left, what has arrived already is still taken. */
         if (until >= 0 && left < 0)
                 left = 0;
-        if (poll(&p, 1, left > INT32_MAX ? INT32_MAX : (int) left) <= 0)
-                return left == 0 ? -ETIMEDOUT : 0;
+        n = poll(&p, 1, left > INT32_MAX ? INT32_MAX : (int) left);
+        if (n <= 0)
+                return n == 0 && left == 0 ? -ETIMEDOUT : 0;
         n = recvmsg(reader->fd, &m, MSG_CMSG_CLOEXEC);
         if (n < 0 && errno == EINTR)
                 return 0;

@@ -27,6 +27,9 @@ void run_done(Run *run);
 /* Removes folder, mark and lock; reports what it removed. */
 int run_remove(Run *run, Error *reterr);
 
+/* Replaces a file in the folder as a whole. Not synced: what a power loss takes is made again. */
+int run_put(const Run *run, const char *name, const char *text, Error *reterr);
+
 /* "removed" and "absent" of a deprovision, in call->ret_extra. */
 int report_removed(SdkCall *call, bool removed, const char *kind, const char *name);
 

@@ -22,31 +22,15 @@
 /* Folders of the root that are links into /usr on a merged system. */
 static const char *const root_folders[] = { "bin", "sbin", "lib", "lib32", "lib64", "libx32" };
 
-/* What programs need of /etc and what tells nothing about this machine's users and secrets. */
-static const char *const etc_names[] = {
-        "alternatives",
-        "ca-certificates",
-        "ca-certificates.conf",
-        "debian_version",
-        "fonts",
-        "gai.conf",
-        "host.conf",
-        "ld.so.cache",
-        "ld.so.conf",
-        "ld.so.conf.d",
-        "locale.alias",
-        "localtime",
-        "magic",
-        "mime.types",
-        "os-release",
-        "perl",
-        "protocols",
-        "services",
-        "ssl",
-        "terminfo",
-        "timezone",
+/* What programs need of /etc and what tells nothing about this machine's users and secrets. The small
+ * files are copied into the container's own /etc, since each mount costs time at every start. */
+static const char *const etc_copied[] = {
+        "debian_version", "gai.conf",   "host.conf", "locale.alias", "localtime",
+        "mime.types",     "os-release", "protocols", "services",     "timezone",
 };
-static const char *const etc_prefixes[] = { "java-", "php", "python" };
+static const char *const etc_mounted[] = { "alternatives", "fonts", "ld.so.cache", "ssl" };
+static const char *const etc_mounted_prefixes[] = { "java-", "php" };
+#define ETC_COPY_BYTES 262144
 
 static const char resolv_none[] = "# nothing outside this environment can be reached\n";
 static const char nsswitch[] = "passwd: files\ngroup: files\nshadow: files\nhosts: files dns\n"
@@ -142,32 +126,55 @@ static int bound_add(Content *c, char *target, const char *source) {
         return bounds[c->n_bounds++].source ? 0 : -ENOMEM;
 }
 
-static bool etc_shown(const char *name) {
-        for (size_t i = 0; i < N_ELEMENTS(etc_names); i++)
-                if (streq(etc_names[i], name))
+static bool etc_is_mounted(const char *name) {
+        for (size_t i = 0; i < N_ELEMENTS(etc_mounted); i++)
+                if (streq(etc_mounted[i], name))
                         return true;
-        for (size_t i = 0; i < N_ELEMENTS(etc_prefixes); i++)
-                if (str_after(name, etc_prefixes[i]))
+        for (size_t i = 0; i < N_ELEMENTS(etc_mounted_prefixes); i++)
+                if (str_after(name, etc_mounted_prefixes[i]))
                         return true;
         return false;
 }
 
-static int bounds_fill(Content *c) {
-        DIR *etc = opendir("/etc");
+/* A mount below the container's /etc, with the place for it there. */
+static int etc_mount(Content *c, const char *etc, const char *name, Error *reterr) {
+        auto_cleanup(freep) char *place = path_join(etc, name);
+        auto_cleanup(freep) char *source = path_join("/etc", name);
+        struct stat st;
+        int r = 0;
+
+        if (!place || !source)
+                return -ENOMEM;
+        if (stat(source, &st) < 0)
+                return 0;
+        if (S_ISDIR(st.st_mode))
+                r = mkdir_p(place, 0755, reterr);
+        else
+                r = content_write(place, "", 0, 0644, false, 0, reterr);
+        return r < 0 ? r : bound_add(c, strdup(source), source);
+}
+
+static int bounds_etc(Content *c, const char *etc, Error *reterr) {
+        DIR *dir = opendir("/etc");
+        int r = bound_add(c, strdup("/etc"), etc);
+
+        if (r == 0)
+                c->bounds[c->n_bounds - 1].own = true;
+        for (struct dirent *e; r == 0 && dir && (e = readdir(dir));)
+                if (etc_is_mounted(e->d_name))
+                        r = etc_mount(c, etc, e->d_name, reterr);
+        if (dir)
+                closedir(dir);
+        return r;
+}
+
+static int bounds_fill(Content *c, const char *etc, Error *reterr) {
         const json_t *path;
         size_t i;
         int r = bound_add(c, strdup("/usr"), "/usr");
 
-        for (struct dirent *e; r == 0 && etc && (e = readdir(etc));) {
-                char source[PATH_MAX];
-
-                if (!etc_shown(e->d_name))
-                        continue;
-                snprintf(source, sizeof(source), "/etc/%s", e->d_name);
-                r = bound_add(c, strdup(source), source);
-        }
-        if (etc)
-                closedir(etc);
+        if (r == 0)
+                r = bounds_etc(c, etc, reterr);
         json_array_foreach(c->spec->visible, i, path) {
                 const char *p = json_string_value(path);
 
@@ -216,9 +223,10 @@ static int args_start(const SandboxSpec *s, char ***v) {
 }
 
 static int args_private(char ***v) {
-        static const char *const folders[] = { "/tmp", "/var/tmp", "/run", "/dev/shm" };
+        static const char *const folders[] = { "/tmp", "/run", "/dev/shm" };
         char size[32];
-        int r = ADD(v, "--proc", "/proc", "--dev", "/dev");
+        int r = ADD(v, "--proc", "/proc", "--dev", "/dev", "--perms", "0755", "--dir", "/var",
+                    "--symlink", "../tmp", "/var/tmp", "--symlink", "../run", "/var/run");
 
         snprintf(size, sizeof(size), "%lld", LIMIT_PROCESS_TMP_BYTES);
         for (size_t i = 0; r == 0 && i < N_ELEMENTS(folders); i++)
@@ -232,21 +240,39 @@ static bool host_name_valid(const char *name) {
                        strlen(name);
 }
 
-static int etc_write(const SandboxSpec *s, char ***v, const char *name, const char *text,
-                     Error *reterr) {
-        auto_cleanup(freep) char *path = str_format("%s/etc-%s", s->folder, name);
-        auto_cleanup(freep) char *target = str_format("/etc/%s", name);
-        int r;
+static int etc_write(const char *etc, const char *name, const char *text, Error *reterr) {
+        auto_cleanup(freep) char *path = path_join(etc, name);
 
-        if (!path || !target || !text)
+        if (!path || !text)
                 return -ENOMEM;
-        r = content_write(path, text, strlen(text), 0644, false, 0, reterr);
-        return r < 0 ? r : ADD(v, "--ro-bind", path, target);
+        return content_write(path, text, strlen(text), 0644, false, 0, reterr);
 }
 
-static int args_etc(const SandboxSpec *s, char ***v, Error *reterr) {
+/* Links stay links: they lead into /usr. */
+static int etc_copy(const char *etc, const char *name, Error *reterr) {
+        auto_cleanup(freep) char *from = path_join("/etc", name), *to = path_join(etc, name);
+        auto_cleanup(freep) char *text = NULL;
+        char link[PATH_MAX];
+        size_t size;
+        ssize_t n;
+
+        if (!from || !to)
+                return -ENOMEM;
+        n = readlink(from, link, sizeof(link) - 1);
+        if (n > 0) {
+                link[n] = '\0';
+                return symlink(link, to) < 0 ? error_set(reterr, -errno, "Cannot make '%s': %s", to,
+                                                         strerror(errno))
+                                             : 0;
+        }
+        if (read_file(from, ETC_COPY_BYTES, &text, &size, NULL) < 0)
+                return 0; /* not on this machine */
+        return content_write(to, text, size, 0644, false, 0, reterr);
+}
+
+static int etc_make(const SandboxSpec *s, const char *etc, Error *reterr) {
         unsigned uid = s->root ? s->uid : SANDBOX_UID;
-        auto_cleanup(freep) char *passwd = NULL, *group = NULL, *hosts = NULL;
+        auto_cleanup(freep) char *passwd = NULL, *group = NULL, *hosts = NULL, *resolv = NULL;
         auto_strbuf names = { 0 };
         const json_t *sibling;
         size_t i;
@@ -265,20 +291,23 @@ static int args_etc(const SandboxSpec *s, char ***v, Error *reterr) {
                             "nobody:x:65534:65534:nobody:/:/usr/sbin/nologin\n",
                             uid, uid);
         group = str_format("root:x:0:\napp:x:%u:\nnogroup:x:65534:\n", uid);
-        r = etc_write(s, v, "hosts", hosts, reterr);
+        r = etc_write(etc, "hosts", hosts, reterr);
         if (r == 0)
-                r = etc_write(s, v, "passwd", passwd, reterr);
+                r = etc_write(etc, "passwd", passwd, reterr);
         if (r == 0)
-                r = etc_write(s, v, "group", group, reterr);
+                r = etc_write(etc, "group", group, reterr);
         if (r == 0)
-                r = etc_write(s, v, "nsswitch.conf", nsswitch, reterr);
+                r = etc_write(etc, "nsswitch.conf", nsswitch, reterr);
         if (r == 0)
-                r = etc_write(s, v, "hostname", s->hostname, reterr);
+                r = etc_write(etc, "hostname", s->hostname, reterr);
+        for (size_t n = 0; r == 0 && n < N_ELEMENTS(etc_copied); n++)
+                r = etc_copy(etc, etc_copied[n], reterr);
         if (r < 0)
                 return r;
-        if (s->host_network)
-                return ADD(v, "--ro-bind-try", "/etc/resolv.conf", "/etc/resolv.conf");
-        return etc_write(s, v, "resolv.conf", resolv_none, reterr);
+        if (s->host_network &&
+            read_file("/etc/resolv.conf", ETC_COPY_BYTES, &resolv, NULL, NULL) == 0)
+                return etc_write(etc, "resolv.conf", resolv, reterr);
+        return etc_write(etc, "resolv.conf", resolv_none, reterr);
 }
 
 static void content_done(Content *c) {
@@ -294,9 +323,6 @@ static void content_done(Content *c) {
 static int args_all(Content *c, char ***v, Error *reterr) {
         const SandboxSpec *s = c->spec;
         int r = args_start(s, v);
-
-        if (r == 0)
-                r = ADD(v, "--perms", "0755", "--dir", "/etc");
         for (size_t i = 0; r == 0 && i < c->n_bounds; i++)
                 r = ADD(v, "--ro-bind",
                         c->bounds[i].merged ? c->bounds[i].merged : c->bounds[i].source,
@@ -307,8 +333,6 @@ static int args_all(Content *c, char ***v, Error *reterr) {
                 r = args_root_folders(v);
         if (r == 0)
                 r = args_private(v);
-        if (r == 0)
-                r = args_etc(s, v, reterr);
         for (char **a = c->args; r == 0 && a && *a; a++)
                 r = strv_add(v, *a);
         if (r == 0)
@@ -342,15 +366,22 @@ int sandbox_prepare(const SandboxSpec *spec, Sandbox *ret, Error *reterr) {
         auto_cleanup(sandbox_done) Sandbox s = { 0 };
         auto_cleanup(content_done) Content c = { .spec = spec, .sandbox = &s };
         auto_cleanup(strv_freep) char **args = NULL;
+        auto_cleanup(freep) char *etc = path_join(spec->folder, "etc");
         int r;
 
+        if (!etc)
+                return -ENOMEM;
         if (!host_name_valid(spec->hostname))
                 return error_set(reterr, -EINVAL, "'%s' is not a host name", spec->hostname);
         r = remove_tree(spec->folder, reterr);
         if (r == 0)
                 r = mkdir_p(spec->folder, 0700, reterr);
         if (r == 0)
-                r = bounds_fill(&c);
+                r = mkdir_p(etc, 0755, reterr);
+        if (r == 0)
+                r = etc_make(spec, etc, reterr);
+        if (r == 0)
+                r = bounds_fill(&c, etc, reterr);
         if (r == 0)
                 r = content_add_volumes(&c, reterr);
         if (r == 0)

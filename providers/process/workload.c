@@ -146,10 +146,11 @@ static bool port_is_tcp(const json_t *port) {
 
 /* Ports of the forwarder that is running: written beside the keeper, for calls that find it alive. */
 static int forward_save(const Run *run, const json_t *forward, Error *reterr) {
-        auto_cleanup(freep) char *path = path_join(run->path, "forward.json");
         auto_cleanup(freep) char *text = json_dumps(forward, JSON_COMPACT);
 
-        return path && text ? write_file(path, text, strlen(text), 0600, reterr) : -ENOMEM;
+        if (is_root())
+                return 0;
+        return text ? run_put(run, "forward.json", text, reterr) : -ENOMEM;
 }
 
 static json_t *forward_load(const Run *run) {
@@ -332,6 +333,15 @@ static int workload_adopt(Run *run, const char *digest, int64_t started_ms, Erro
         return r < 0 ? r : outputs_set(run->call, forward, started_ms, reply);
 }
 
+/* A keeper that said why the start failed is ending: nothing of it is left when that is answered. */
+static int start_end(Run *run, int r) {
+        auto_error quiet = { 0 };
+
+        if (r < 0 && run->call->failure != SDK_OK)
+                (void) keeper_end(run, 2000, NULL, &quiet);
+        return r;
+}
+
 int workload_provision(SdkCall *call, Error *reterr) {
         auto_cleanup(run_done) Run run = { .lock_fd = -1, .dir_fd = -1 };
         auto_cleanup(closep) int lock = -1;
@@ -349,7 +359,7 @@ int workload_provision(SdkCall *call, Error *reterr) {
         if (r > 0) {
                 r = workload_adopt(&run, digest, started_ms, reterr);
                 if (r <= 0)
-                        return r;
+                        return start_end(&run, r);
         }
         lock = fd_close(lock);
         r = keeper_end(&run, sdk_integer(call->params, "stop_timeout_ms", STOP_MS), NULL, reterr);
@@ -357,7 +367,9 @@ int workload_provision(SdkCall *call, Error *reterr) {
                 r = keeper_alive(&run, &lock, reterr);
         if (r != 0)
                 return r < 0 ? r : error_set(reterr, -EIO, "A keeper was started meanwhile");
-        return workload_fresh(&run, lock, digest, started_ms, reterr);
+        r = workload_fresh(&run, lock, digest, started_ms, reterr);
+        lock = fd_close(lock);
+        return start_end(&run, r);
 }
 
 int workload_wake(SdkCall *call, Error *reterr) {
@@ -374,7 +386,6 @@ static int64_t stop_time(const SdkCall *call) {
 
 int workload_sleep(SdkCall *call, Error *reterr) {
         auto_cleanup(run_done) Run run = { .lock_fd = -1, .dir_fd = -1 };
-        auto_cleanup(freep) char *path = NULL;
         json_auto_t *forward = NULL;
         int r = run_open(call, false, &run, reterr);
 
@@ -382,8 +393,7 @@ int workload_sleep(SdkCall *call, Error *reterr) {
                 return r;
         if (!run.marked || run.dir_fd < 0)
                 return error_set(reterr, -ENOENT, "There is no such workload");
-        path = path_join(run.path, "asleep");
-        r = path ? write_file(path, "", 0, 0600, reterr) : -ENOMEM;
+        r = run_put(&run, "asleep", "", reterr);
         if (r == 0)
                 r = keeper_end(&run, stop_time(call), NULL, reterr);
         if (r < 0)
