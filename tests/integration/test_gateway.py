@@ -280,6 +280,20 @@ class Gateway:
         self.process.stdin.close()
         assert self.process.wait(SLACK_S) == 0
 
+    def clear(self):
+        """Ends everything, also after a test that failed half-way."""
+        try:
+            if self.process.poll() is None:
+                if self.front == "haproxy":
+                    self.say("stop-haproxy")
+                self.end()
+            assert self.process.returncode == 0
+        finally:
+            with contextlib.suppress(OSError, ValueError):
+                self.process.kill()
+            with contextlib.suppress(OSError, ValueError):
+                os.kill(self.haproxy_pid(), signal.SIGKILL)  # its file is gone when it was stopped
+
 
 @pytest.fixture(params=["door", "haproxy"])
 def gateway(request):
@@ -288,11 +302,7 @@ def gateway(request):
     with tempfile.TemporaryDirectory(prefix="mayfly-gw-") as folder:
         g = Gateway(request.param, folder)
         yield g
-        if g.process.poll() is None:
-            if g.front == "haproxy":
-                g.say("stop-haproxy")
-            g.end()
-        assert g.process.returncode == 0
+        g.clear()
 
 
 @pytest.fixture
@@ -750,8 +760,7 @@ def haproxy():
     with tempfile.TemporaryDirectory(prefix="mayfly-gw-") as folder:
         g = Gateway("haproxy", folder)
         yield g
-        g.say("stop-haproxy")
-        g.end()
+        g.clear()
 
 
 def alive(pid):
