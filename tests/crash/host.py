@@ -126,7 +126,15 @@ class Host:
             if value:
                 return value
             time.sleep(0.02)
-        raise AssertionError(f"not within {seconds} s: {what}\n" + self.log_tail())
+        raise AssertionError(f"not within {seconds} s: {what}\n{self.causes()}" + self.log_tail())
+
+    def causes(self):
+        """What the daemon itself says of its environments."""
+        try:
+            environments = self.request("GET", "/v1/environments")[1]["environments"]
+        except (Gone, KeyError):
+            return ""
+        return "".join(f"{e['label']}: {e['state']}, {e['level']}, cause: {e['cause']}\n" for e in environments)
 
     def get(self, label, path="/", timeout=20):
         """A visit through the gateway: (status, body), or (0, '') when nobody answered."""
@@ -169,6 +177,9 @@ class Repository:
             self.git("checkout", "-q", branch)
         else:
             self.git("checkout", "-q", "--orphan", branch)
+        for old in self.work.iterdir():
+            if old.is_file() and old.name != "server":
+                old.unlink()
         server = self.work / "server"
         if not server.exists():
             shutil.copy(BUILD / "tests" / "integration" / "server", server)

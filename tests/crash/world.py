@@ -21,8 +21,8 @@ def rows(state, sql, *args):
 
 def names_of(state):
     """The strings that mark this installation's things."""
-    uids = [uid for (uid,) in rows(state, "SELECT uid FROM resources")]
-    markers = [marker for (marker,) in rows(state, "SELECT marker FROM resources LIMIT 1")]
+    uids = [uid for (uid,) in rows(state, "SELECT uid FROM resource")]
+    markers = [marker for (marker,) in rows(state, "SELECT marker FROM resource LIMIT 1")]
     installation = markers[0].split("/")[0] if markers else None
     return uids, installation
 
@@ -66,14 +66,15 @@ def control_groups(needles):
                 yield f"cgroup {directory}/{folder}"
 
 
-def files(state):
-    providers = pathlib.Path(state) / "providers"
-    for directory, folders, names in os.walk(providers):
-        depth = len(pathlib.Path(directory).relative_to(providers).parts)
-        for name in names:
-            yield f"file {directory}/{name}"
-        if depth >= 2 and not folders and not names:
+def files(state, uids):
+    """Files of providers, and folders named after a resource. The folders that a provider keeps its
+    things in, and its lock files, are the installation's own."""
+    for directory, _, names in os.walk(pathlib.Path(state) / "providers"):
+        if pathlib.Path(directory).name in uids:
             yield f"folder {directory}"
+        for name in names:
+            if not name.endswith(".lock") and name != "lock":
+                yield f"file {directory}/{name}"
 
 
 def leftovers(state, daemon_pids=(), keep_installation=False):
@@ -89,16 +90,16 @@ def leftovers(state, daemon_pids=(), keep_installation=False):
     found += lines_with("firewall", run("nft", "list", "tables"), needles)
     found += lines_with("socket", pathlib.Path("/proc/net/unix").read_text(), needles)
     found += control_groups(needles)
-    found += [line for line in files(state) if not line.endswith(".lock")]
+    found += files(state, set(uids))
     return found
 
 
 def ledger_leftovers(state):
     """What the ledger itself says is not finished."""
     found = [f"environment {label}: {how}" for label, how in
-             rows(state, "SELECT label, state FROM environments WHERE state <> 'gone'")]
+             rows(state, "SELECT label, state FROM environment WHERE state <> 'gone'")]
     found += [f"resource {key} of {environment}: {how}" for key, environment, how in
-              rows(state, "SELECT key, environment_id, state FROM resources WHERE state <> 'removed'")]
+              rows(state, "SELECT key, environment_id, state FROM resource WHERE state <> 'removed'")]
     found += [f"open intent {call} ({verb})" for call, verb in
-              rows(state, "SELECT id, verb FROM intents WHERE outcome IS NULL")]
+              rows(state, "SELECT id, verb FROM intent WHERE outcome IS NULL")]
     return found
