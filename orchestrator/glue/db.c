@@ -20,6 +20,7 @@ struct DbQuery {
 struct Db {
         sqlite3 *handle;
         DbQuery *slots[DB_SLOTS];
+        int trouble;
 };
 
 /* A full disk is SQLITE_FULL only where a database or journal grows; for the WAL index, a sync or a new
@@ -59,6 +60,8 @@ static int db_fail(Db *db, int code, const char *what, Error *reterr) {
         default:
                 r = -EIO;
         }
+        if (db->trouble == 0 && (r == -EIO || r == -ENOSPC || r == -ENOMEM))
+                db->trouble = r;
         return error_set(reterr, r, "%s: %s", what,
                          db->handle ? sqlite3_errmsg(db->handle) : sqlite3_errstr(code));
 }
@@ -211,6 +214,14 @@ int64_t db_last_id(Db *db) {
 
 bool db_in_transaction(Db *db) {
         return !sqlite3_get_autocommit(db->handle);
+}
+
+int db_trouble(const Db *db) {
+        return db->trouble;
+}
+
+void db_trouble_forget(Db *db) {
+        db->trouble = 0;
 }
 
 int db_backup(Db *db, const char *path, Error *reterr) {

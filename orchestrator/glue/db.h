@@ -47,6 +47,10 @@ int64_t db_changes(Db *db);
 int64_t db_last_id(Db *db);
 /* True between BEGIN and COMMIT or ROLLBACK. */
 bool db_in_transaction(Db *db);
+/* The first failure of disk or memory since db_trouble_forget(), from reads too; 0 for none. After such a
+ * failure SQLite may have rolled the transaction back on its own. */
+int db_trouble(const Db *db);
+void db_trouble_forget(Db *db);
 /* Copies the whole database to a new file while it is in use (sqlite3_backup_init). */
 int db_backup(Db *db, const char *path, Error *reterr);
 

@@ -178,7 +178,7 @@ int ledger_environment_insert(Ledger *l, Environment *e, Error *reterr) {
 
         r = choose_slot(l, &e->slot, reterr);
         if (r < 0)
-                return r;
+                return ledger_turn_break(l, r);
         r = ledger_write(l, "INSERT INTO environment (" COLUMNS ") VALUES (" MARKS ")", &q, reterr);
         if (r < 0)
                 return r;

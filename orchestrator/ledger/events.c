@@ -58,7 +58,7 @@ int ledger_event_add(Ledger *l, const Event *e, Error *reterr) {
 
         r = chain_head(l, &row.number, &before, reterr);
         if (r < 0)
-                return r;
+                return ledger_turn_break(l, r);
         row.number++;
         r = event_chain(l, before, &row, chain);
         if (r < 0)

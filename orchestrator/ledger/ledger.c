@@ -1,7 +1,8 @@
 /* Opening, the turn's transaction, and small values.
  *
- * A failed write may have made SQLite roll back everything (SQLITE_FULL, SQLITE_IOERR): what follows in
- * the same turn would then begin a new transaction and commit half a turn. So the first such failure
+ * A failure of the disk may have made SQLite roll back everything (SQLITE_FULL, SQLITE_IOERR), also in a
+ * read, which may have to write out pages of the turn first. What follows in the same turn would then be
+ * committed each on its own: half a turn. So the first such failure, of a write or of a read in the turn,
  * marks the turn as broken, every later write is refused, and the commit reports it. */
 #include <fcntl.h>
 #include <stdio.h>
@@ -169,41 +170,50 @@ const char *ledger_installation(const Ledger *l) {
 
 /* ---- the turn ---- */
 
-static int turn_break(Ledger *l, int r) {
+int ledger_turn_break(Ledger *l, int r) {
         if (r != -EEXIST && r != -EINVAL && l->broken == 0)
                 l->broken = r;
         return r;
 }
 
+/* Has the turn under way met a failure? */
+static int turn_trouble(Ledger *l) {
+        if (l->open && l->broken == 0)
+                l->broken = db_trouble(l->db);
+        if (l->open && l->broken == 0 && !db_in_transaction(l->db))
+                l->broken = -EIO; /* SQLite gave the turn up */
+        return l->broken;
+}
+
 int ledger_write(Ledger *l, const char *sql, DbQuery **ret, Error *reterr) {
         int r;
 
-        if (l->broken < 0)
-                return error_set(reterr, l->broken, "An earlier write of this turn failed");
+        if (turn_trouble(l) < 0)
+                return error_set(reterr, l->broken, "An earlier step of this turn failed");
         if (fault_hit("ledger"))
-                return turn_break(l, error_set(reterr, -ENOSPC, "No space left for the ledger"));
+                return ledger_turn_break(
+                        l, error_set(reterr, -ENOSPC, "No space left for the ledger"));
         if (!l->open) {
+                db_trouble_forget(l->db); /* of what was only read */
                 r = db_exec(l->db, "BEGIN IMMEDIATE", reterr);
                 if (r < 0)
-                        return turn_break(l, r);
+                        return ledger_turn_break(l, r);
                 l->open = true;
         }
         r = db_query(l->db, sql, ret, reterr);
-        return r < 0 ? turn_break(l, r) : 0;
+        return r < 0 ? ledger_turn_break(l, r) : 0;
 }
 
 int ledger_run(Ledger *l, DbQuery *q, Error *reterr) {
         int r = db_run(q, reterr);
 
         if (r < 0)
-                turn_break(l, r);
-        if (l->open && !db_in_transaction(l->db) && l->broken == 0)
-                l->broken = -EIO; /* SQLite gave the turn up */
+                ledger_turn_break(l, r);
         return r;
 }
 
 int ledger_commit(Ledger *l, Error *reterr) {
-        int r = l->broken;
+        int r = turn_trouble(l);
 
         if (r < 0) {
                 ledger_rollback(l);
@@ -236,6 +246,7 @@ void ledger_rollback(Ledger *l) {
                 log_debug("rollback: %s", error_text(&e, -EIO));
         l->open = false;
         l->broken = 0;
+        db_trouble_forget(l->db);
 }
 
 bool ledger_is_open(const Ledger *l) {
@@ -254,10 +265,10 @@ static int savepoint_end(Ledger *l, const char *sql, Error *reterr) {
         auto_cleanup(db_query_donep) DbQuery *q = NULL;
         int r;
 
-        if (l->broken < 0)
-                return l->broken;
+        if (turn_trouble(l) < 0)
+                return error_set(reterr, l->broken, "An earlier step of this turn failed");
         r = db_query(l->db, sql, &q, reterr);
-        return r < 0 ? turn_break(l, r) : ledger_run(l, q, reterr);
+        return r < 0 ? ledger_turn_break(l, r) : ledger_run(l, q, reterr);
 }
 
 int ledger_savepoint_keep(Ledger *l, Error *reterr) {

@@ -38,6 +38,9 @@ int ledger_write(Ledger *l, const char *sql, DbQuery **ret, Error *reterr);
 /* Runs it; remembers a failure that makes the whole turn worthless (disk full, I/O, memory). */
 int ledger_run(Ledger *l, DbQuery *q, Error *reterr);
 
+/* For what a write must read first: such a failure breaks the turn as well. Returns r. */
+int ledger_turn_break(Ledger *l, int r);
+
 /* ---- rows ---- */
 
 typedef enum ColumnKind {

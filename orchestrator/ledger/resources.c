@@ -137,7 +137,7 @@ int ledger_resource_insert(Ledger *l, Resource *res, Error *reterr) {
 
         r = choose_slot(l, &res->slot, reterr);
         if (r < 0)
-                return r;
+                return ledger_turn_break(l, r);
         r = ledger_write(l, "INSERT INTO resource (" COLUMNS ") VALUES (" MARKS ")", &q, reterr);
         if (r < 0)
                 return r;
