@@ -26,7 +26,7 @@
 
 #define TURNS_MAX     24
 #define PLACES_MAX    20000
-#define RANDOM_LOSSES 8
+#define RANDOM_LOSSES 11
 
 typedef enum Judge {
         JUDGE_STRICT, /* everything that was acknowledged is there */
@@ -362,7 +362,8 @@ static unsigned run_inspect(Run *t) {
                 what_was_acknowledged_is_there(t, state);
                 nothing_of_a_failed_turn_is_half_there(t, state);
         }
-        if (t->kind->judge == JUDGE_STRICT || (t->kind->judge == JUDGE_LIAR && !ledger_held(t->ledger))) {
+        if (t->kind->judge == JUDGE_STRICT ||
+            (t->kind->judge == JUDGE_LIAR && !ledger_held(t->ledger))) {
                 the_event_chain_holds(t);
                 secrets_open(t);
         }

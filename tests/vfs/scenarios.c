@@ -337,6 +337,19 @@ static int turn_rule(Ledger *l, unsigned i, Error *e) {
         return event(l, "after", "the part was refused", e);
 }
 
+/* A caller that does not look at what its writes return: then the commit must not go through. */
+static int turn_unseeing(Ledger *l, unsigned i, Error *e) {
+        auto_cleanup(freep) char *node = long_text(9000);
+        char uid[24];
+
+        for (unsigned n = 0; node && n < 8; n++) {
+                snprintf(uid, sizeof(uid), "unseen-%u-%u", i, n);
+                (void) resource(l, uid, node, e);
+                (void) event(l, "unseen", "written", e);
+        }
+        return 0;
+}
+
 /* What was written is given up, then written again otherwise. */
 static int turn_given_up(Ledger *l, unsigned i, Error *e) {
         TRY(resource(l, "r9", NULL, e));
@@ -492,6 +505,10 @@ const Scenario scenarios[] = {
         { .name = "rows over many pages", .n_turns = 3, .turn = turn_overflow },
         { .name = "parts of a turn", .n_turns = 4, .turn = turn_savepoints },
         { .name = "a part against the rules", .n_turns = 2, .turn = turn_rule },
+        { .name = "a caller that does not look",
+          .small_cache = true,
+          .n_turns = 2,
+          .turn = turn_unseeing },
         { .name = "a turn given up", .n_turns = 2, .turn = turn_given_up },
         { .name = "writes in a walk", .n_turns = 2, .turn = turn_walk },
         { .name = "pages used again", .small_wal = true, .n_turns = 4, .turn = turn_churn },
