@@ -288,11 +288,11 @@ static int up_follow(Up *up, json_t *environment) {
         int status;
 
         up->generation = cli_integer(environment, "wanted_generation");
+        catch_interrupt(label);
         if (!cli->json)
                 printf("%s%s%s at %s\n", cli_color(cli, CLI_BOLD), label, cli_color(cli, CLI_PLAIN),
                        cli_commit(cli_string(environment, "commit"), commit));
         fflush(stdout);
-        catch_interrupt(label);
         status = cli_wait(cli, cli_string(environment, "id"),
                           cli_option_duration(cli, "timeout", UP_WAIT_MS), up_look, up);
         return up_finish(up, environment, status);
