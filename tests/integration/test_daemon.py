@@ -11,10 +11,7 @@ import time
 
 import pytest
 
-from mayfly import BUILD, ROOT, Daemon, Repository, UnixConnection, wait_until
-
-pytestmark = pytest.mark.skipif("not built yet" in (ROOT / "orchestrator/engine/engine.c").read_text(),
-                                reason="the engine is not built yet")
+from mayfly import BUILD, Daemon, Repository, UnixConnection, wait_until
 
 
 @pytest.fixture(scope="module", params=["door", "haproxy"])
