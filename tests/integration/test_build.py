@@ -32,7 +32,7 @@ def test_completion_is_valid_and_knows_the_commands():
     completion = ROOT / "packaging" / "completions" / "mayfly"
     subprocess.run(["bash", "-n", completion], check=True)
     script = (f'. {completion}; PATH={BUILD}/orchestrator:$PATH; '
-              'COMP_WORDS=(mayfly pro); COMP_CWORD=1; _mayfly; echo "${COMPREPLY[@]}"; '
+              'COMP_WORDS=(mayfly proj); COMP_CWORD=1; _mayfly; echo "${COMPREPLY[@]}"; '
               'COMP_WORDS=(mayfly project a); COMP_CWORD=2; _mayfly; echo "${COMPREPLY[@]}"; '
               'COMP_WORDS=(mayfly up --com); COMP_CWORD=2; _mayfly; echo "${COMPREPLY[@]}"')
     said = subprocess.run(["bash", "-c", script], capture_output=True, text=True, timeout=30, check=True)

@@ -492,6 +492,7 @@ def test_up_survives_a_restart_of_the_daemon_and_ctrl_c_leaves_the_preview(lonel
     impatient = subprocess.Popen(command, env=lonely.env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     wait_until(lambda: "workload" in json.dumps(lonely.api("GET", "/v1/environments/main--shop")[1]), 20,
                "the workload's begin")
+    assert up.stdout.readline().startswith("main--shop")
     assert impatient.stdout.readline().startswith("main--shop")
     impatient.send_signal(signal.SIGINT)
     assert impatient.wait(10) == 130 and "The preview goes on" in impatient.communicate()[1]
