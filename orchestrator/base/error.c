@@ -3,6 +3,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "orchestrator/base/str.h"
+
 int error_setv(Error *e, int code, const char *fmt, va_list args) {
         if (!e || e->code != 0)
                 return code;
@@ -10,6 +12,8 @@ int error_setv(Error *e, int code, const char *fmt, va_list args) {
         e->code = code;
         if (vasprintf(&e->message, fmt, args) < 0)
                 e->message = NULL;
+        else
+                utf8_repair(e->message); /* it goes into JSON; "%.80s" may cut a character */
         return code;
 }
 

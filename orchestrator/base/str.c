@@ -178,6 +178,20 @@ bool utf8_valid(const char *s, size_t size) {
         return true;
 }
 
+char *utf8_repair(char *s) {
+        size_t size = strlen(s), kept = 0;
+
+        for (size_t i = 0; i < size;) {
+                size_t n = utf8_sequence((const unsigned char *) s + i, size - i);
+
+                memmove(s + kept, s + i, n);
+                kept += n;
+                i += n > 0 ? n : 1;
+        }
+        s[kept] = 0;
+        return s;
+}
+
 size_t utf8_length(const char *s) {
         size_t n = 0;
 

@@ -48,6 +48,8 @@ char *str_format(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 int str_to_u64(const char *s, uint64_t max, uint64_t *ret);
 /* Valid UTF-8 (RFC 3629: no surrogates, no overlong forms) over size bytes; NUL is allowed. */
 bool utf8_valid(const char *s, size_t size);
+/* Takes out what is not UTF-8, in place: a text cut by bytes may end inside a character. Returns s. */
+char *utf8_repair(char *s);
 /* Code points in a valid UTF-8 string. */
 size_t utf8_length(const char *s);
 /* Edits (insert, delete, replace, swap neighbours) that turn a into b; for "did you mean". */

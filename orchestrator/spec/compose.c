@@ -27,6 +27,8 @@ void compose_say(Compose *c, YamlPlace place, const char *path, Verdict verdict,
         strbuf_addv(&b, fmt, args);
         va_end(args);
         text = strbuf_take(&b);
+        if (text)
+                utf8_repair(text); /* "%.80s" may have cut a character */
         if (!text ||
             (json_array_size(c->report) < LIMIT_SPEC_NODES &&
              json_array_append_new(c->report,

@@ -54,6 +54,8 @@ void spec_faults_add(SpecFaults *f, SpecStage stage, const char *file, unsigned 
         va_end(args);
         if (r < 0)
                 fault->message = NULL;
+        else
+                utf8_repair(fault->message); /* "%.80s" may have cut a character */
         fault->stage = stage;
         fault->line = line;
         fault->column = column;

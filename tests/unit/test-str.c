@@ -83,6 +83,27 @@ static void test_lists(void **state) {
         assert_false(strv_contains(v, "c"));
 }
 
+static void test_utf8_repair(void **state) {
+        static const struct {
+                const char *text, *want;
+        } cases[] = { { "", "" },
+                      { "abc", "abc" },
+                      { "a\xc3\xa9", "a\xc3\xa9" },
+                      { "a\xc3", "a" },
+                      { "a\xe2\x82", "a" },
+                      { "\xff"
+                        "b\x80"
+                        "c",
+                        "bc" },
+                      { "\xed\xa0\x80x", "x" } };
+
+        for (size_t i = 0; i < N_ELEMENTS(cases); i++) {
+                auto_cleanup(freep) char *copy = strdup(cases[i].text);
+
+                assert_string_equal(utf8_repair(copy), cases[i].want);
+        }
+}
+
 int main(void) {
         static const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_buffer_grows_and_is_terminated),
@@ -91,6 +112,7 @@ int main(void) {
                 cmocka_unit_test(test_utf8),
                 cmocka_unit_test(test_nearest_word),
                 cmocka_unit_test(test_lists),
+                cmocka_unit_test(test_utf8_repair),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);
