@@ -110,7 +110,8 @@ static int inspect_root(SdkCall *call, bool marked) {
 
         bridge_names(call, &b);
         bridge_look(&b, &namespace, &veth, &marker);
-        found = marked || namespace || veth;
+        /* The mark alone is no network: a boot takes all of it but the mark. */
+        found = namespace || veth;
         call->ret_extra =
                 json_pack("{s:s,s:s*,s:b,s:s}", "present", found ? "present" : "absent", "marker",
                           marker && *marker ? marker

@@ -437,12 +437,12 @@ void sandbox_exec(const Sandbox *s, int record_fd, int inside_fd, int started_fd
 
         (void) setrlimit(RLIMIT_CORE, &no_core);
         (void) prctl(PR_SET_PDEATHSIG, SIGKILL);
-        if (s->n_overlays > 0) {
-                if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_SLAVE | MS_REC, NULL) < 0)
-                        sandbox_fail("make a mount namespace");
-                for (size_t i = 0; i < s->n_overlays; i++)
-                        overlay_mount(s->overlays + i);
-        }
+        /* bubblewrap looks up its children in /proc, by the numbers of our process namespace. */
+        if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_SLAVE | MS_REC, NULL) < 0 ||
+            mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL) < 0)
+                sandbox_fail("make a mount namespace");
+        for (size_t i = 0; i < s->n_overlays; i++)
+                overlay_mount(s->overlays + i);
         for (size_t i = 0; i < s->n_fds; i++)
                 (void) fcntl(s->fds[i], F_SETFD, 0);
         if (dup2(record_fd, LAUNCH_FD) < 0 || dup2(inside_fd, LAUNCH_INSIDE_FD) < 0 ||

@@ -430,6 +430,17 @@ def test_order_probes_and_siblings(place):
     assert error["class"] == "invalid" and "code 4" in error["message"]
 
 
+def test_many_containers_whose_numbers_are_not_those_of_the_host(place):
+    """bubblewrap was given the host's /proc and looked for its children there by their own numbers."""
+    _, net = place.network()
+    present = {int(name) for name in os.listdir("/proc") if name.isdigit()}
+    containers = [place.container(f"c{i}", ["sleep", "600"]) for i in range(16)]
+    w = place.workload(net, containers=containers, ports=())
+    place.provider.ask("provision", w)
+    assert place.run(w, "true", container="c15")[0] == 0
+    assert set(range(2, 48)) - present, "this machine cannot show the fault"
+
+
 def test_a_container_that_ends_is_started_again(place):
     _, net = place.network()
     w = place.workload(net)
@@ -568,6 +579,24 @@ def test_concurrent_calls(place):
         child.stdout.close()
     assert all("result" in a for a in answers), answers
     assert place.root is False or len({a["result"]["outputs"]["address"] for a in answers}) == 5
+
+
+def test_a_network_that_a_boot_took_is_made_again(place):
+    network, net = place.network()
+    if place.root:
+        name = net["namespace"].split(":")[1]
+        veth = "mv" + network["uid"][-12:]
+        subprocess.run(["ip", "netns", "del", name], check=True)
+        wait_until(lambda: not os.path.exists(f"/sys/class/net/{veth}"), 10, "the end of the veth pair")
+    else:
+        os.kill(keeper_pid(place, network), signal.SIGKILL)
+        wait_until(lambda: place.provider.ask("inspect", network)["present"] == "absent", 3)
+    seen = place.provider.ask("inspect", network)
+    assert (seen["present"], seen["ready"]) == ("absent", False)
+    assert place.provider.ask("provision", network)["outputs"] == net
+    assert place.provider.ask("inspect", network)["ready"] is True
+    end = place.provider.ask("provision", place.workload(net))["outputs"]["endpoints"]["p8080"]
+    assert b"200 OK" in get(end)
 
 
 # --- builds
