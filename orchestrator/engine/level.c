@@ -314,7 +314,7 @@ int level_step(View *v, Error *reterr) {
                         v->env.wake_wanted = false;
                         v->changed = true;
                 }
-                return v->env.sleep_wanted && v->env.state == ENV_READY ? fall_begin(v, reterr) : 0;
+                return v->env.sleep_wanted ? fall_begin(v, reterr) : 0;
         case LEVEL_FALLING:
                 return fall_step(v, reterr);
         case LEVEL_STOPPED:

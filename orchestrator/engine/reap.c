@@ -87,13 +87,14 @@ static int ask(Engine *e, Look *look, const char *label) {
                 return -ENOMEM;
         look->asking = true;
         look->asked_ms = e->now_ms;
-        look_again_at(look, time_add(e->now_ms, ASK_AGAIN_MS));
         e->asking = look;
         if (!e->setup.front.activity)
                 on_activity(e, look->id, &(FrontActivity){ 0 });
         else
                 e->setup.front.activity(e->setup.front.userdata, look->id, host, on_activity, e);
         e->asking = NULL;
+        if (!look->answered)
+                look_again_at(look, time_add(e->now_ms, ASK_AGAIN_MS));
         return look->answered;
 }
 
@@ -111,7 +112,7 @@ static int carry_out(View *v, const ReaperVerdict *verdict, Error *reterr) {
         case REAPER_DELETE:
                 return environment_delete(v, "reaper", verdict->reason, reterr);
         case REAPER_SLEEP:
-                if (v->env.sleep_wanted || v->env.state != ENV_READY) {
+                if (v->env.sleep_wanted || v->env.live_generation == 0) {
                         set_due(v, time_add(v->e->now_ms, REAP_AGAIN_MS));
                         return 0;
                 }
