@@ -58,12 +58,23 @@ static int deleting(View *v, Error *reterr) {
 
 /* ---- the state that follows from the parts ---- */
 
-static Part *broken_part(View *v) {
-        for (size_t i = 0; i < v->n_parts; i++)
-                if (v->parts[i]->row.state == RES_FAILED && v->env.live_generation > 0 &&
-                    v->parts[i]->row.generation == v->env.live_generation)
-                        return v->parts[i];
-        return NULL;
+static int broken_part(View *v, Part **ret, Error *reterr) {
+        *ret = NULL;
+        if (v->env.live_generation == 0)
+                return 0;
+        for (size_t i = 0; i < v->n_parts && !*ret; i++) {
+                bool counts;
+                int r;
+
+                if (v->parts[i]->row.state != RES_FAILED)
+                        continue;
+                r = level_counts(v, v->parts[i], &counts, reterr);
+                if (r < 0)
+                        return r;
+                if (counts)
+                        *ret = v->parts[i];
+        }
+        return 0;
 }
 
 static EnvState state_of(View *v, const Part *broken) {
@@ -110,9 +121,14 @@ static int move_to(View *v, EnvState to, Error *reterr) {
 }
 
 static int settle(View *v, Error *reterr) {
-        Part *broken = broken_part(v);
-        EnvState to = state_of(v, broken);
+        Part *broken;
+        EnvState to;
+        int r;
 
+        r = broken_part(v, &broken, reterr);
+        if (r < 0)
+                return r;
+        to = state_of(v, broken);
         if (to == ENV_FAILED && broken) {
                 free(v->env.cause);
                 v->env.cause = str_format("%s '%s': %s", broken->row.type,
@@ -122,10 +138,10 @@ static int settle(View *v, Error *reterr) {
                         return -ENOMEM;
                 v->changed = true;
         } else if (to == ENV_FAILED && !v->env.cause) {
-                int r = str_replace(&v->env.cause,
-                                    v->env.closed_ms ? "The branch was deleted before a preview of "
-                                                       "it was ready"
-                                                     : "No generation of it is wanted");
+                r = str_replace(&v->env.cause,
+                                v->env.closed_ms ? "The branch was deleted before a preview of "
+                                                   "it was ready"
+                                                 : "No generation of it is wanted");
 
                 if (r < 0)
                         return r;

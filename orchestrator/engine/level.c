@@ -50,7 +50,7 @@ static bool part_troubled(const Part *p) {
 
 /* A shared resource counts when the live graph has it; one that only a failed generation wanted waits
  * for the next one. */
-static int live_has(View *v, const Part *p, bool *ret, Error *reterr) {
+int level_counts(View *v, const Part *p, bool *ret, Error *reterr) {
         Graph *graph = NULL;
         int r = 0;
 
@@ -134,7 +134,7 @@ static int repair_step(View *v, Error *reterr) {
 
                 if (!part_alive(p) || !part_troubled(p))
                         continue;
-                r = live_has(v, p, &counts, reterr);
+                r = level_counts(v, p, &counts, reterr);
                 if (r == 0 && counts)
                         r = repair_part(v, p, reterr);
                 if (r < 0)

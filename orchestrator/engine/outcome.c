@@ -79,13 +79,17 @@ static int trouble(View *v, Part *p, Call *c, Error *reterr) {
 static int give_up(View *v, Part *p, Call *c, Error *reterr) {
         Generation *g =
                 p->row.generation ? view_generation(v, p->row.generation) : view_under_way(v);
-        bool shared = p->row.generation == 0 && p->row.ready_ms > 0;
+        /* Something shared that a new generation asked to change is still there as it was, as far as is
+         * known; what is found missing or taken is not. */
+        bool shared = p->row.generation == 0 && p->row.ready_ms > 0 && g &&
+                      streq(c->verb, "provision") && c->generation == g->number &&
+                      g->number != v->env.live_generation;
         int r = 0;
 
         p->row.retry_ms = 0;
-        if (p->row.generation != 0 && p->row.generation == v->env.live_generation)
+        if (!shared && v->env.live_generation > 0 &&
+            (p->row.generation == 0 || p->row.generation == v->env.live_generation))
                 p->row.retry_ms = time_add(v->e->now_ms, LIMIT_STUCK_RETRY_MS);
-        /* What the live generation shares is still there as it was, as far as is known. */
         p->row.applied = 0;
         if (shared)
                 p->row.tries = 0;

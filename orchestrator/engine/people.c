@@ -142,7 +142,9 @@ typedef struct Retry {
 static int collect_failed(void *userdata, const Resource *r) {
         Retry *retry = userdata;
 
-        if (r->state != RES_STUCK && (r->state != RES_FAILED || r->generation != retry->live))
+        bool live = r->generation == retry->live || (r->generation == 0 && retry->live > 0);
+
+        if (r->state != RES_STUCK && (r->state != RES_FAILED || !live || !r->touched))
                 return 0;
         return strv_add(&retry->uids, r->uid);
 }

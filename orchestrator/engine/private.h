@@ -212,6 +212,8 @@ bool resource_depends_ready(View *v, const GraphNode *node, int64_t generation);
 int removal_step(View *v, Error *reterr);
 int level_step(View *v, Error *reterr);
 int level_visit(View *v, Error *reterr);
+/* Whether what is live is built on this resource. */
+int level_counts(View *v, const Part *p, bool *ret, Error *reterr);
 int route_step(View *v, Error *reterr);
 
 /* ---- call.c ---- */

@@ -290,7 +290,7 @@ static void come_to_rest(Sim *s) {
                 if (n % 16 == 0)
                         check_everything(s);
                 /* Deadlines of the far future are not waited for. */
-                if (s->boot_ms - s->rest_boot_ms > 40 * MS_PER_DAY)
+                if (s->boot_ms - s->rest_boot_ms > 40 * MS_PER_DAY && !s->work)
                         break;
         }
         if (n >= REST_EVENTS)

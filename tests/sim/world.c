@@ -261,14 +261,17 @@ static void half_effect(Sim *s, const Work *w) {
         t->ready = false;
 }
 
-static ProviderClass some_class(Sim *s) {
+static ProviderClass some_class(Sim *s, const Work *w) {
         static const ProviderClass classes[] = {
                 PROVIDER_TRANSIENT,     PROVIDER_TRANSIENT, PROVIDER_TRANSIENT, PROVIDER_THROTTLED,
                 PROVIDER_DEPENDENCY,    PROVIDER_CONFLICT,  PROVIDER_INVALID,   PROVIDER_DENIED,
                 PROVIDER_UNRECOVERABLE, PROVIDER_GONE,
         };
 
-        return classes[sim_below(s, N_ELEMENTS(classes))];
+        ProviderClass class = classes[sim_below(s, N_ELEMENTS(classes))];
+
+        /* Of an inspection that is an answer, and a wrong one nobody could see through. */
+        return class == PROVIDER_GONE && streq(w->verb, "inspect") ? PROVIDER_TRANSIENT : class;
 }
 
 static void answer_faulty(Sim *s, const Work *w) {
@@ -276,7 +279,7 @@ static void answer_faulty(Sim *s, const Work *w) {
 
         switch (w->fault) {
         case FAULT_CLASS:
-                reply(s, w, some_class(s), "it did not work\nline two", NULL, false);
+                reply(s, w, some_class(s, w), "it did not work\nline two", NULL, false);
                 return;
         case FAULT_AFTER:
                 effect(s, w);
