@@ -6,9 +6,12 @@ import pathlib
 import shutil
 import signal
 import socket
+import sqlite3
 import subprocess
 import tempfile
 import time
+
+import world
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BUILD = pathlib.Path(os.environ.get("MAYFLY_BUILD", ROOT / "build" / "clang")).resolve()
@@ -149,7 +152,18 @@ class Host:
             connection.close()
 
     def done(self, keep=False):
+        """Ends the daemon and, when a test left its previews up, those too."""
         self.kill(signal.SIGTERM)
+        try:
+            uids, installation = world.names_of(self.state)
+            left = list(world.processes(self.state, {os.getpid()}, uids + [installation] * bool(installation)))
+        except sqlite3.Error:
+            left = []
+        for line in left:
+            try:
+                os.kill(int(line.split()[1].rstrip(":")), signal.SIGKILL)
+            except ProcessLookupError:
+                pass
         if not keep:
             shutil.rmtree(self.home, ignore_errors=True)
 

@@ -27,7 +27,8 @@ def names_of(state):
     return uids, installation
 
 
-def processes(state, except_pids):
+def processes(state, except_pids, needles=()):
+    """Running processes that name the state folder or one of needles, or live in the folder."""
     for entry in pathlib.Path("/proc").iterdir():
         if not entry.name.isdigit() or int(entry.name) in except_pids:
             continue
@@ -37,7 +38,7 @@ def processes(state, except_pids):
             status = (entry / "stat").read_text().rsplit(")", 1)[1].split()[0]
         except (FileNotFoundError, ProcessLookupError, PermissionError):
             continue
-        if status != "Z" and (str(state) in text or str(state) in where):
+        if status != "Z" and (str(state) in text + where or any(needle in text for needle in needles)):
             yield f"process {entry.name}: {text.strip()[:160]}"
 
 
@@ -83,7 +84,7 @@ def leftovers(state, daemon_pids=(), keep_installation=False):
     needles = [str(state) + "/providers", *uids, *[uid[:12] for uid in uids]]
     if installation and not keep_installation:
         needles.append(installation)
-    found = list(processes(state, set(daemon_pids) | {os.getpid()}))
+    found = list(processes(state, set(daemon_pids) | {os.getpid()}, uids + [installation] * bool(installation)))
     found += lines_with("mount", pathlib.Path("/proc/self/mountinfo").read_text(), needles)
     found += lines_with("namespace", run("ip", "netns", "list"), needles)
     found += lines_with("interface", run("ip", "-o", "link"), needles)

@@ -185,7 +185,8 @@ def test_data_survives_push_and_sleep(shop):
     assert host.get("data--shop", "/data") == (200, "kept")
     host.call("POST", "/v1/environments/data--shop/sleep", {})
     host.wait("asleep", lambda: shop.show("data").get("level") == "stopped")
-    assert not [p for p in world.processes(host.state, {host.process.pid}) if "server" in p]
+    uids, _ = world.names_of(host.state)
+    assert not list(world.processes(host.state, {host.process.pid}, uids)), "asleep, it has no process"
     assert host.get("data--shop", "/data") == (200, "kept")
 
 
