@@ -186,7 +186,8 @@ def test_data_survives_push_and_sleep(shop):
     host.call("POST", "/v1/environments/data--shop/sleep", {})
     host.wait("asleep", lambda: shop.show("data").get("level") == "stopped")
     uids, _ = world.names_of(host.state)
-    assert not list(world.processes(host.state, {host.process.pid}, uids)), "asleep, it has no process"
+    # the generation before it is drained for a moment
+    host.wait("asleep, it has no process", lambda: not list(world.processes(host.state, {host.process.pid}, uids)), 10)
     assert host.get("data--shop", "/data") == (200, "kept")
 
 
