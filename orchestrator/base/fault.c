@@ -34,6 +34,20 @@ static void point_init(void) {
                 point.trace_fd = open(trace, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0600);
 }
 
+/* True in the one process that comes first, where only one is to die; without that wish, always. */
+static bool point_first(void) {
+        const char *once = getenv("MAYFLY_CRASH_ONCE");
+        int fd;
+
+        if (!once)
+                return true;
+        fd = open(once, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+        if (fd < 0)
+                return false;
+        close(fd);
+        return true;
+}
+
 void crash_point(const char *name) {
         if (!point.ready)
                 point_init();
@@ -41,7 +55,7 @@ void crash_point(const char *name) {
                 dprintf(point.trace_fd, "%s\n", name);
         if (point.name && strlen(name) == point.name_size &&
             memcmp(name, point.name, point.name_size) == 0 && point.countdown > 0 &&
-            --point.countdown == 0)
+            --point.countdown == 0 && point_first())
                 raise(SIGKILL);
 }
 

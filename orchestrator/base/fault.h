@@ -3,7 +3,8 @@
  *
  * Crash points: MAYFLY_CRASH=NAME:N in the environment makes the N-th pass over the point NAME end
  * the process with SIGKILL. MAYFLY_POINTS=FILE appends each point's name to FILE as it is passed, so
- * that a test can enumerate them.
+ * that a test can enumerate them. With MAYFLY_CRASH_ONCE=FILE only the process that manages to make FILE
+ * dies: the wish is inherited by every provider, and a provider that always dies proves nothing.
  *
  * Countdowns: fault_arm("alloc", n, m) makes calls n to n+m-1 of fault_hit("alloc") true. */
 #pragma once
