@@ -25,7 +25,14 @@
 
 #define TOOL_MS    20000
 #define NSFS_MAGIC 0x6e736673
-#define CANDIDATES 64 /* subnets tried when the admin names none: 10.192/16 to 10.255/16 */
+
+/* Subnets tried when the admin names none: 198.18.0.0/15 in sixteen parts. The range is set aside for
+ * tests of network devices (RFC 2544, appendix C.2.2; RFC 6890, table 8): nothing that the machine
+ * reaches through its default route can lie there. A private range such as 10.0.0.0/8 may hold the
+ * site's name servers, which a route of ours would hide. */
+#define CANDIDATES       16
+#define CANDIDATE_FIRST  UINT32_C(0xc6120000)
+#define CANDIDATE_PREFIX 19
 
 static const char *tail_of(const char *s, size_t n) {
         return strlen(s) > n ? s + strlen(s) - n : s;
@@ -129,6 +136,11 @@ static bool bridge_read(Bridge *b) {
         return true;
 }
 
+uint32_t subnet_candidate(unsigned i) {
+        return CANDIDATE_FIRST +
+               (uint32_t) (i % CANDIDATES) * (UINT32_C(1) << (32 - CANDIDATE_PREFIX));
+}
+
 /* The admin's subnet, or the first of our candidates that no route of this machine touches. */
 static int subnet_choose(const SdkCall *call, Bridge *b, Error *reterr) {
         const char *wanted = sdk_string(call->config, "subnet", NULL);
@@ -152,16 +164,15 @@ static int subnet_choose(const SdkCall *call, Bridge *b, Error *reterr) {
                                          wanted);
                 return 0;
         }
-        b->prefix = 16;
+        b->prefix = CANDIDATE_PREFIX;
         for (unsigned i = 0; i < CANDIDATES; i++) {
-                b->subnet = UINT32_C(10) << 24 | (192 + (uint32_t) ((first + i) % CANDIDATES))
-                                                         << 16;
+                b->subnet = subnet_candidate((unsigned) (first % CANDIDATES) + i);
                 if (!subnet_clashes(routes, b->subnet, b->prefix, b->name))
                         return 0;
         }
         return error_set(reterr, -EPERM,
-                         "Every subnet from 10.192.0.0/16 to 10.255.0.0/16 is in use on this"
-                         " machine; set 'subnet' for the provider 'process'");
+                         "Every subnet of 198.18.0.0/15 is in use on this machine; set 'subnet' for"
+                         " the provider 'process'");
 }
 
 /* Rules first, bridge second: it never stands without them. Looked for each time, since a firewall's

@@ -37,6 +37,8 @@ int bridge_deprovision(SdkCall *call, const Bridge *b, Error *reterr);
 
 /* "10.213.0.0/16" to its parts. */
 int subnet_parse(const char *text, uint32_t *ret_subnet, unsigned *ret_prefix);
+/* The i-th subnet to try when the admin names none, over and over; within 198.18.0.0/15. */
+uint32_t subnet_candidate(unsigned i);
 /* Does the subnet overlap a line of /proc/net/route (other than of the device except)? The default
  * route does not count. */
 bool subnet_clashes(const char *routes, uint32_t subnet, unsigned prefix, const char *except);

@@ -83,6 +83,22 @@ static void test_base64(void **state) {
         }
 }
 
+/* A route of ours must never hide what the machine reaches by its default route, such as its name
+ * servers: only addresses that nobody may use elsewhere. */
+static void test_own_subnets_are_nobody_elses(void **state) {
+        uint32_t range, seen[16];
+        unsigned prefix;
+
+        assert_int_equal(subnet_parse("198.18.0.0/15", &range, &prefix), 0);
+        for (unsigned i = 0; i < 16; i++) {
+                seen[i] = subnet_candidate(i);
+                assert_int_equal(seen[i] & UINT32_C(0xfffe0000), range);
+                for (unsigned j = 0; j < i; j++)
+                        assert_int_not_equal(seen[i], seen[j]);
+        }
+        assert_int_equal(subnet_candidate(16), seen[0]);
+}
+
 static void test_subnets(void **state) {
         static const char routes[] =
                 "Iface\tDestination\tGateway\tFlags\tRefCnt\tUse\tMetric\tMask\tMTU\tWindow\tIRTT\n"
@@ -247,6 +263,7 @@ int main(void) {
                 cmocka_unit_test(test_targets),
                 cmocka_unit_test(test_directories),
                 cmocka_unit_test(test_base64),
+                cmocka_unit_test(test_own_subnets_are_nobody_elses),
                 cmocka_unit_test(test_subnets),
                 cmocka_unit_test(test_names),
                 cmocka_unit_test(test_listening_ports),
