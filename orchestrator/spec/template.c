@@ -181,7 +181,7 @@ static int value_append(const Resolver *v, StrBuf *b, const json_t *value) {
 
 static int resolve_text(const Resolver *v, const json_t *string, json_t **ret) {
         PlaceholderScan scan = { .string = json_string_value(string) };
-        const json_t *value;
+        const json_t *value = NULL;
         PlaceholderPart part;
         auto_strbuf b = { 0 };
         int r;

@@ -93,7 +93,7 @@ __attribute__((noreturn)) static void keeper_exec(const Spawn *s) {
                         spawn_fail(s, "arrange descriptors");
         (void) syscall(SYS_close_range, (unsigned) n, ~0U, CLOSE_RANGE_CLOEXEC);
         setsid();
-        (void) chdir("/");
+        (void) !chdir("/"); /* wherever we are, it is not a folder that must go */
         execve(s->program, argv, env);
         spawn_fail(&(Spawn){ .report = report }, "run mayfly-keeper");
 }

@@ -55,7 +55,7 @@ static int type_make(const SdkType *type, json_t **ret, Error *reterr) {
 
 int describe_make(const SdkProvider *provider, json_t **ret, Error *reterr) {
         json_auto_t *list = json_array();
-        json_t *one;
+        json_t *one = NULL;
         int r;
 
         for (const SdkType *type = provider->types; type->type; type++) {
