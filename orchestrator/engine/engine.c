@@ -45,6 +45,7 @@ Engine *engine_free(Engine *e) {
         map_free(e->sound);
         map_free(e->watches);
         strv_free(e->hosts);
+        late_answers_free(e);
         free(e->waiters);
         free(e->followers);
         free(e->freeze_reason);

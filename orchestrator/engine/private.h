@@ -90,6 +90,8 @@ typedef struct Follower {
         void *userdata;
 } Follower;
 
+typedef struct LateAnswer LateAnswer; /* reap.c */
+
 struct Engine {
         EngineSetup setup;
         Ledger *ledger;
@@ -103,6 +105,7 @@ struct Engine {
         int64_t hold_until_ms; /* no deletion by the reaper before */
         bool frozen, frozen_by_clock;
         char *freeze_reason;
+        LateAnswer *late;        /* questions to the front whose answer nobody waits for any more */
         int64_t unwell_until_ms; /* the ledger could not be written: nothing destructive before */
         int64_t again_ms;        /* the whole turn again */
         char *boot;              /* which boot of the machine this is; "" when not known */
@@ -251,6 +254,7 @@ int outcome_apply(View *v, Part *p, Call *c, Error *reterr);
 /* ---- reap.c, policy.c ---- */
 int reap_step(View *v, Error *reterr);
 int reap_due(Engine *e, Error *reterr);
+void late_answers_free(Engine *e);
 void policy_of(Engine *e, const Environment *env, const Project *project, ReaperPolicy *ret);
 int policy_refresh(View *v, Error *reterr);
 

@@ -220,37 +220,62 @@ static json_t *verdict_json(const Environment *env, const ReaperVerdict *v) {
                          "gates", gates, "clocks", clocks);
 }
 
-typedef struct AnswerNow {
-        FrontActivity activity;
+/* A question to the front that is answered at once or not at all. What the front answers later is
+ * dropped; until then the engine keeps the question, so that it ends with the engine. */
+struct LateAnswer {
+        Engine *e;
+        FrontActivity *wanted; /* NULL: whoever asked has gone */
         bool answered;
-} AnswerNow;
+        LateAnswer *next;
+};
 
 static void on_activity_now(void *userdata, const char *environment_id,
                             const FrontActivity *activity) {
-        AnswerNow **slot = userdata;
+        LateAnswer *late = userdata;
 
-        if (*slot) {
-                (*slot)->activity = *activity;
-                (*slot)->answered = true;
-        } else
-                free(slot); /* too late: whoever asked has gone */
+        late->answered = true;
+        if (late->wanted) {
+                *late->wanted = *activity;
+                return;
+        }
+        for (LateAnswer **at = &late->e->late; *at; at = &(*at)->next)
+                if (*at == late) {
+                        *at = late->next;
+                        break;
+                }
+        free(late);
+}
+
+void late_answers_free(Engine *e) {
+        while (e->late) {
+                LateAnswer *late = e->late;
+
+                e->late = late->next;
+                free(late);
+        }
 }
 
 /* Asks the front and takes only an answer that comes at once; no answer is "not known". */
 static FrontActivity activity_now(Engine *e, const Environment *env) {
         auto_cleanup(freep) char *host = environment_host(e, env->label);
-        AnswerNow now = { 0 }, **slot = malloc(sizeof(AnswerNow *));
+        LateAnswer *late = calloc(1, sizeof(LateAnswer));
+        FrontActivity activity = { 0 };
 
-        if (!slot || !host || !e->setup.front.activity) {
-                free(slot);
-                return now.activity;
+        if (!late || !host || !e->setup.front.activity) {
+                free(late);
+                return activity;
         }
-        *slot = &now;
-        e->setup.front.activity(e->setup.front.userdata, env->id, host, on_activity_now, slot);
-        *slot = NULL;
-        if (now.answered)
-                free(slot);
-        return now.activity;
+        late->e = e;
+        late->wanted = &activity;
+        e->setup.front.activity(e->setup.front.userdata, env->id, host, on_activity_now, late);
+        late->wanted = NULL;
+        if (late->answered) {
+                free(late);
+                return activity;
+        }
+        late->next = e->late;
+        e->late = late;
+        return activity;
 }
 
 typedef struct Judged {

@@ -22,7 +22,7 @@ typedef struct Lines {
         void *userdata;
 } Lines;
 
-/* One of the two streams; starts zeroed. */
+/* One of the two streams; starts zeroed, as Lines does. */
 typedef struct LinesStream {
         char stream;
         char *text; /* owned: the line so far; NULL when there is none */

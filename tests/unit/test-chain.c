@@ -255,7 +255,7 @@ static void test_every_edit_is_found(void **state) {
                 if (!found_out(*state))
                         fail_msg("%s was not noticed: %s", edits[kind].name, sql.text);
         }
-        print_message("%d edits of %zu kinds, all found\n", EDITS, N_ELEMENTS(edits));
+        print_message("# %d edits of %zu kinds, all found\n", EDITS, N_ELEMENTS(edits));
 }
 
 /* The ledger is open while it is done. */

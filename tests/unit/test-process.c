@@ -178,7 +178,7 @@ static void test_lines_are_clean_and_bounded(void **state) {
         auto_cleanup(folder_done) Folder f = folder_new();
         auto_cleanup(freep) char *text = NULL, *big = malloc(3 * LIMIT_PROCESS_LOG_LINE);
         LinesStream out = { .stream = 'o' };
-        Lines l;
+        Lines l = { 0 };
 
         assert_int_equal(lines_open(&l, f.fd, "api", NULL), 0);
         lines_feed(&l, &out, "hel", 3);
@@ -201,7 +201,7 @@ static void test_lines_rotate(void **state) {
         LinesStream out = { .stream = 'o' };
         size_t files = 0, total = 0;
         char line[256];
-        Lines l;
+        Lines l = { 0 };
 
         assert_int_equal(lines_open(&l, f.fd, "api", NULL), 0);
         for (int i = 0; i < 60000; i++) {
