@@ -294,8 +294,10 @@ static int resource_at_rest(void *userdata, const Resource *r) {
         /* What only a failed generation wanted of the shared ones waits for the next push. */
         if (r->generation == 0 && (r->state == RES_PLANNED || r->state == RES_PROVISIONING))
                 return 0;
-        sim_violation(s, "once faults stop, everything converges", "%s %s is %s: %s", r->type,
-                      r->uid, res_state_to_string(r->state), r->cause ? r->cause : "-");
+        sim_violation(s, "once faults stop, everything converges",
+                      "%s %s is %s, again in %lld ms: %s", r->type, r->uid,
+                      res_state_to_string(r->state), (long long) (r->retry_ms - s->wall_ms),
+                      r->cause ? r->cause : "-");
         return 0;
 }
 

@@ -149,6 +149,8 @@ static void daemon_start(Sim *s) {
                 abort();
         }
         s->wanted = true;
+        check_everything(
+                s); /* what was committed before a crash is seen before anything new is promised */
 }
 
 static void daemon_crash(Sim *s) {
@@ -189,8 +191,10 @@ void sim_right_clock(Sim *s) {
                 return;
         sim_say(s, "the clock is put right");
         s->wall_ms = s->true_ms;
-        s->wanted = true;
-        turns(s);
+        for (unsigned i = 0; i < 2; i++) { /* the first may be a turn that began before */
+                s->wanted = true;
+                turns(s);
+        }
 }
 
 /* ---- steps ---- */
