@@ -262,10 +262,31 @@ static int wake_workload(View *v, Part *p, Error *reterr) {
         return asleep ? part_move(v, p, RES_WAKING, reterr) : part_save(v, p, reterr);
 }
 
+/* What had begun to wake and cannot go on lies down again; how far it came is looked at next time. */
+static int sleep_again(View *v, Error *reterr) {
+        for (size_t i = 0; i < v->n_parts; i++) {
+                Part *p = v->parts[i];
+                int r;
+
+                if (!is_live(v, p) || p->row.state != RES_WAKING)
+                        continue;
+                p->row.inspect = true;
+                p->row.retry_ms = 0;
+                r = part_move(v, p, RES_ASLEEP, reterr);
+                if (r < 0)
+                        return r;
+        }
+        return 0;
+}
+
 static int wake_done(View *v, bool failed, Error *reterr) {
         v->env.wake_wanted = false;
         v->changed = true;
         if (failed) {
+                int r = sleep_again(v, reterr);
+
+                if (r < 0)
+                        return r;
                 v->env.asleep_ms = v->e->now_ms;
                 return level_move(v, LEVEL_STOPPED, EVENT_ENVIRONMENT_STOPPED, "could not be woken",
                                   reterr);

@@ -131,6 +131,8 @@ static void check_deletion(Sim *s, const Environment *env) {
         if (env->state != ENV_DELETING || map_get(s->deleting, env->id))
                 return;
         assert(map_put(s->deleting, env->id, s) == 0);
+        sim_say(s, "%s is being deleted by %s: %s; held for %lld ms", env->label, env->gone_by,
+                env->gone_why, held ? (long long) (*held - s->true_ms) : 0);
         if (!streq_null(env->gone_by, "reaper"))
                 return;
         if (held && *held > s->true_ms + SLACK_MS)

@@ -26,6 +26,8 @@ static void hold(Sim *s, const char *environment, int64_t until) {
         int64_t *held = calloc(1, sizeof(int64_t));
 
         assert(held);
+        sim_say(s, "promised: %s is held for %lld ms", environment,
+                (long long) (until - s->true_ms));
         *held = until;
         assert(map_put(s->held_until, environment, held) == 0);
 }

@@ -201,7 +201,10 @@ void sim_right_clock(Sim *s) {
 
 /* The next answer or the timer, whichever comes first; false when nothing will come. */
 static bool time_brings(Sim *s, int64_t at_most_ms) {
-        int64_t next = world_next(s);
+        int64_t next;
+
+        turns(s); /* a turn that is wanted is not put off while time passes */
+        next = world_next(s);
 
         if (s->arm_boot_ms < next)
                 next = s->arm_boot_ms;
@@ -251,9 +254,10 @@ static void one_step(Sim *s) {
                 people_act(s);
         else if (what < 87)
                 world_chaos(s);
-        else if (what < 90)
+        else if (what < 90) {
+                turns(s);
                 advance(s, sim_below(s, (unsigned) MS_PER_HOUR));
-        else if (what < 93)
+        } else if (what < 93)
                 daemon_crash(s);
         else if (what < 96)
                 s->dead_after = (int) sim_below(s, 4);
@@ -267,6 +271,21 @@ static void one_step(Sim *s) {
 }
 
 /* ---- a whole seed ---- */
+
+/* For people who read a trace: why each environment is as it is. */
+static int tell_why(void *userdata, const Environment *env) {
+        json_auto_t *why = NULL;
+        Sim *s = userdata;
+
+        if (engine_why(s->engine, env->id, &why, NULL) == 0) {
+                printf("%s: level %s, due in %lld ms, sleep %d wake %d\n", env->label,
+                       env_level_to_string(env->level), (long long) (env->due_ms - s->wall_ms),
+                       env->sleep_wanted, env->wake_wanted);
+                json_dumpf(json_object_get(why, "lines"), stdout, JSON_INDENT(1));
+                printf("\n");
+        }
+        return 0;
+}
 
 static void add_project(Sim *s) {
         json_auto_t *project =
@@ -300,6 +319,8 @@ static void come_to_rest(Sim *s) {
         if (n >= REST_EVENTS)
                 sim_violation(s, "once faults stop, everything converges",
                               "still busy after %u events", n);
+        if (n >= REST_EVENTS && s->trace)
+                (void) ledger_environment_each(s->ledger, NULL, false, tell_why, s, NULL);
 }
 
 static void sim_set_up(Sim *s, uint64_t seed, bool trace) {
