@@ -62,10 +62,11 @@ static int environment_found(DbQuery *q, const char *which, Environment *ret, Er
 
 int ledger_environment_get(Ledger *l, const char *which, Environment *ret, Error *reterr) {
         /* The living one, else the newest. */
-#define BEST                                                                         \
+#define BEST                                       \
         " ORDER BY state IN ('deleting', 'gone')," \
         " environment.rowid DESC LIMIT 1"
-        static const char by_name[] = SELECT "WHERE id = ?1 OR label = ?1" BEST;
+        static const char by_id[] = SELECT "WHERE id = ?1";
+        static const char by_label[] = SELECT "WHERE label = ?1" BEST;
         static const char by_branch[] = SELECT
                 "WHERE project_id IN (SELECT id FROM project WHERE name = ?1) AND branch = ?2" BEST;
         auto_cleanup(freep) char *project = NULL;
@@ -73,7 +74,16 @@ int ledger_environment_get(Ledger *l, const char *which, Environment *ret, Error
         DbQuery *q;
         int r;
 
-        r = db_query(l->db, slash ? by_branch : by_name, &q, reterr);
+        if (!slash) { /* an id first: that is one step in an index */
+                r = db_query(l->db, by_id, &q, reterr);
+                if (r < 0)
+                        return r;
+                db_bind_text(q, 1, which);
+                r = environment_first(q, ret, reterr);
+                if (r != 0)
+                        return r < 0 ? r : 0;
+        }
+        r = db_query(l->db, slash ? by_branch : by_label, &q, reterr);
         if (r < 0)
                 return r;
         if (slash) {

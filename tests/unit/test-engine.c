@@ -41,6 +41,9 @@ typedef struct Fixture {
         ProviderClass fail_class;
         unsigned fail_times;
         FrontActivity activity;
+        const char *foreign; /* uid in whose place somebody else's thing stands */
+        char foreign_uid[ID_SIZE];
+        unsigned n_foreign_touched;
 } Fixture;
 
 static const char *const verbs[] = { "provision", "inspect", "deprovision", "sleep", "wake" };
@@ -238,8 +241,10 @@ static json_t *good_result(Fixture *f, const Pending *p) {
 
         if (streq(p->verb, "inspect"))
                 return json_pack("{s:s, s:s, s:b}", "present", present, "marker",
-                                 text(json_object_get(p->request, "resource"), "marker"), "ready",
-                                 1);
+                                 streq_null(f->foreign, p->uid)
+                                         ? "theirs"
+                                         : text(json_object_get(p->request, "resource"), "marker"),
+                                 "ready", 1);
         if (streq(p->verb, "deprovision"))
                 return json_pack("{s:[], s:[]}", "removed", "absent");
         if (streq(p->verb, "list"))
@@ -272,6 +277,8 @@ static void answer(Fixture *f, Pending *p) {
                 reply.class = f->fail_class;
                 reply.message = "it said no";
         } else {
+                if (streq_null(f->foreign, p->uid) && !streq(p->verb, "inspect"))
+                        f->n_foreign_touched++;
                 if (streq(p->verb, "provision"))
                         assert_int_equal(map_put(f->things, p->uid, f), 0);
                 result = good_result(f, p);
@@ -710,6 +717,130 @@ static void test_every_write_may_fail(void **state) {
         }
 }
 
+/* The first turn of a new life ends the intents of the one before. When it cannot be committed they are
+ * still open in the ledger, and ended by the next. */
+static void test_first_turn_after_a_crash_may_fail(void **state) {
+        auto_cleanup(environment_done) Environment env = { 0 };
+        Fixture *f = *state;
+
+        push(f, "login", A_COMMIT);
+        turns(f);
+        daemon_killed(f);
+        daemon_up(f);
+        fault_arm("ledger.commit", 1, 2);
+        settle_for(f, 5 * MS_PER_MINUTE);
+        fault_arm("none", 0, 0);
+        get(f, "login", &env);
+        assert_int_equal(env.state, ENV_READY);
+}
+
+static void test_an_environment_of_a_failed_turn_is_forgotten(void **state) {
+        Fixture *f = *state;
+
+        fault_arm("ledger.commit", 1, 1);
+        push(f, "login", A_COMMIT);
+        turns(f);
+        if (!fault_fired())
+                skip();
+        settle_for(f, MS_PER_MINUTE);
+        assert_true(f->armed_ms == REAPER_NEVER); /* nothing is looked for again and again */
+}
+
+/* ---- what the world does ---- */
+
+static const char *uid_of(Fixture *f, const char *type, char ret[ID_SIZE]) {
+        const char *uid;
+        size_t at = 0;
+
+        while (map_next(f->things, &at, &uid)) {
+                auto_cleanup(resource_done) Resource r = { 0 };
+
+                assert_int_equal(ledger_resource_get(f->ledger, uid, &r, NULL), 0);
+                if (streq(r.type, type))
+                        return strcpy(ret, uid);
+        }
+        return NULL;
+}
+
+static void test_somebody_elses_thing_is_left_alone(void **state) {
+        auto_cleanup(environment_done) Environment env = { 0 };
+        FrontEvents front;
+        Fixture *f = *state;
+
+        push(f, "login", A_COMMIT);
+        settle(f);
+        get(f, "login", &env);
+        f->foreign = uid_of(f, "workload", f->foreign_uid);
+        front = engine_front_events(f->engine);
+        front.on_refused(front.userdata, env.id);
+        settle_for(f, MS_PER_MINUTE);
+        get(f, "login", &env);
+        assert_int_equal(env.state, ENV_FAILED);
+        assert_non_null(strstr(env.cause, "not ours"));
+        assert_int_equal(engine_down(f->engine, NULL, "login--shop", NULL), 0);
+        settle_for(f, MS_PER_MINUTE);
+        get(f, "login", &env);
+        assert_int_equal(env.state, ENV_GONE);
+        assert_int_equal(f->n_foreign_touched, 0);
+        assert_int_equal(map_size(f->things), 1); /* theirs */
+        map_remove(f->things, f->foreign_uid);
+}
+
+static void test_lost_volume_is_told_and_does_not_spin(void **state) {
+        auto_cleanup(environment_done) Environment env = { 0 };
+        auto_cleanup(resource_done) Resource r = { 0 };
+        Fixture *f = *state;
+        unsigned calls;
+
+        push(f, "login", A_COMMIT);
+        settle(f);
+        f->foreign = uid_of(f, "volume", f->foreign_uid);
+        assert_int_equal(ledger_resource_get(f->ledger, f->foreign, &r, NULL), 0);
+        r.inspect = true;
+        assert_int_equal(ledger_resource_update(f->ledger, &r, NULL), 0);
+        assert_int_equal(engine_wake(f->engine, NULL, "login--shop", NULL), 0);
+        settle(f);
+        memset(f->n_started, 0, sizeof(f->n_started));
+        settle_for(f, MS_PER_HOUR);
+        calls = f->n_started[0] + f->n_started[1];
+        assert_true(calls < 5);
+        get(f, "login", &env);
+        assert_int_equal(env.state, ENV_FAILED);
+        assert_non_null(strstr(env.cause, "volume"));
+        map_remove(f->things, f->foreign_uid);
+        f->foreign = NULL;
+}
+
+static void test_a_network_that_cannot_come_back(void **state) {
+        auto_cleanup(environment_done) Environment env = { 0 };
+        char uid[ID_SIZE];
+        Fixture *f = *state;
+
+        push(f, "login", A_COMMIT);
+        settle(f);
+        settle_for(f, 31 * MS_PER_MINUTE);
+        assert_non_null(uid_of(f, "network", uid));
+        daemon_killed(f); /* the new one has not proved the network */
+        map_remove(f->things, uid);
+        daemon_up(f);
+        settle(f);
+        f->fail_verb = "provision";
+        f->fail_type = "network";
+        f->fail_class = PROVIDER_DENIED;
+        f->fail_times = 1;
+        assert_int_equal(engine_wake(f->engine, NULL, "login--shop", NULL), 0);
+        settle_for(f, MS_PER_HOUR);
+        get(f, "login", &env);
+        assert_int_equal(env.state, ENV_FAILED);
+        assert_int_equal(env.level, LEVEL_STOPPED);
+        assert_answer(f, "login--shop", "failed");
+        assert_int_equal(engine_retry(f->engine, NULL, "login--shop", NULL), 0);
+        settle_for(f, MS_PER_MINUTE);
+        get(f, "login", &env);
+        assert_int_equal(env.state, ENV_READY);
+        assert_answer(f, "login--shop", "direct");
+}
+
 /* ---- promises ---- */
 
 static void test_pins_extensions_and_freezes_win(void **state) {
@@ -851,6 +982,11 @@ int main(void) {
                 WITH(test_killed_after_any_answer_it_comes_to_the_same_end),
                 WITH(test_failed_commit_takes_the_turn_back),
                 WITH(test_every_write_may_fail),
+                WITH(test_first_turn_after_a_crash_may_fail),
+                WITH(test_an_environment_of_a_failed_turn_is_forgotten),
+                WITH(test_somebody_elses_thing_is_left_alone),
+                WITH(test_lost_volume_is_told_and_does_not_spin),
+                WITH(test_a_network_that_cannot_come_back),
                 WITH(test_pins_extensions_and_freezes_win),
                 WITH(test_clock_steps_hold_and_nothing_is_early),
                 WITH(test_push_to_one_being_deleted_begins_a_new_one),
