@@ -337,7 +337,7 @@ void call_on_reply(void *userdata, const ProviderReply *reply) {
         c->class = (int) reply->class >= 0 && reply->class < _PROVIDER_CLASS_MAX
                            ? reply->class
                            : PROVIDER_TRANSIENT;
-        c->message = reply->message ? text_clean(reply->message) : NULL;
+        c->message = reply->message ? strndup(reply->message, LIMIT_PROVIDER_STDERR_BYTES) : NULL;
         c->retry_after_ms = reply->retry_after_ms;
         c->unknown = reply->unknown;
         if (json_is_object(reply->result))
@@ -360,7 +360,7 @@ static int reply_give_up(Engine *e, Call *c, Error *reterr) {
         if (r < 0)
                 return r;
         if (c->intent) {
-                r = ledger_intent_end(e->ledger, c->id, "unknown", c->message, e->now_ms, reterr);
+                r = ledger_intent_end(e->ledger, c->id, "unknown", NULL, e->now_ms, reterr);
                 if (r < 0)
                         return r;
         }
@@ -383,6 +383,14 @@ static int reply_apply(Engine *e, Call *c, Error *reterr) {
         for (size_t i = 0; i < v.n_parts && !p; i++)
                 if (streq(v.parts[i]->row.uid, c->uid))
                         p = v.parts[i];
+        if (c->message) { /* it goes into the ledger and to people */
+                char *clean = view_scrub(&v, c->message);
+
+                if (!clean)
+                        return -ENOMEM;
+                free(c->message);
+                c->message = clean;
+        }
         if (!p)
                 return error_set(reterr, -ENOENT, "No living resource %s for the reply to %s",
                                  c->uid, c->id);

@@ -98,6 +98,10 @@ void list_on_line(Engine *e, Call *c, const json_t *item) {
             (streq_null(present, "uncertain") || streq_null(level, "stopped")) &&
             map_put(l->suspect, uid, l) < 0)
                 l->overflow = true;
+        /* One that stands need not be proved again before something wakes in it. */
+        if (r == 0 && res.state == RES_READY && streq(res.type, "network") &&
+            streq_null(present, "present") && map_put(e->sound, uid, e) < 0)
+                l->overflow = true;
         if ((r < 0 || res.state == RES_REMOVED) && json_array_size(l->strangers) < LIMIT_ORPHANS)
                 json_array_append_new(l->strangers,
                                       json_pack("{s:s, s:s, s:s}", "uid", uid, "marker", marker,

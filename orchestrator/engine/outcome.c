@@ -43,7 +43,9 @@ static int trouble(View *v, Part *p, Call *c, Error *reterr) {
         char wait[TIME_TEXT_MAX];
         int r;
 
-        r = str_replace(&p->row.cause, c->message ? c->message : "The provider gave no reason");
+        free(p->row.cause);
+        p->row.cause = view_scrub(v, c->message ? c->message : "The provider gave no reason");
+        r = p->row.cause ? 0 : -ENOMEM;
         if (r == 0)
                 r = str_replace(&p->row.cause_class, provider_class_to_string(class));
         if (r < 0)
@@ -440,10 +442,10 @@ static int inspected_ready(View *v, Part *p, Call *c, Seen s, Error *reterr) {
                                 return -ENOMEM;
                         return part_save(v, p, reterr);
                 }
-                why = text_clean(detail_of(c, "it is not ready any more"));
+                why = view_scrub(v, detail_of(c, "it is not ready any more"));
                 return why ? resource_repair(v, p, why, reterr) : -ENOMEM;
         case SEEN_ABSENT:
-                why = text_clean(detail_of(c, "it is not there any more"));
+                why = view_scrub(v, detail_of(c, "it is not there any more"));
                 return why ? resource_repair(v, p, why, reterr) : -ENOMEM;
         case SEEN_FOREIGN:
                 r = resource_repair(v, p, "something that is not ours stands in its place", reterr);

@@ -167,6 +167,8 @@ Part *view_find(View *v, const char *key, int64_t generation);
 int view_node(View *v, Part *p, GraphNode **ret, Error *reterr);
 int view_params(View *v, const GraphNode *node, int64_t generation, json_t **ret, Error *reterr);
 Call *view_call(View *v, const Part *p); /* under way, or NULL */
+/* An owned copy of a provider's words without the values of the environment's secret outputs. */
+char *view_scrub(View *v, const char *text);
 bool part_alive(const Part *p);
 int part_move(View *v, Part *p, ResState to, Error *reterr);
 int part_save(View *v, Part *p, Error *reterr);

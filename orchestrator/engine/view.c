@@ -1,5 +1,6 @@
 /* One environment as the ledger has it, for the length of one look. */
 #include "orchestrator/engine/private.h"
+#include "orchestrator/glue/crypto.h"
 
 typedef struct Loading {
         View *v;
@@ -196,6 +197,51 @@ Call *view_call(View *v, const Part *p) {
         return map_get(v->e->busy, p->row.uid);
 }
 
+static const json_t *part_outputs(View *v, Part *p) {
+        char *text = NULL;
+
+        if (!p->outputs && ledger_resource_outputs(v->e->ledger, &p->row, &text, NULL) == 0)
+                p->outputs = json_loads(text, 0, NULL);
+        if (text)
+                wipe(text, strlen(text));
+        free(text);
+        return p->outputs;
+}
+
+static char *without(const char *text, const char *secret) {
+        auto_strbuf b = { 0 };
+        const char *at;
+
+        while ((at = strstr(text, secret))) {
+                strbuf_addn(&b, text, (size_t) (at - text));
+                strbuf_add(&b, "***");
+                text = at + strlen(secret);
+        }
+        strbuf_add(&b, text);
+        return strbuf_take(&b);
+}
+
+/* Shorter ones would take ordinary words apart, and are no secrets. */
+#define SECRET_MIN 6
+
+char *view_scrub(View *v, const char *text) {
+        auto_cleanup(freep) char *clean = strdup(text);
+
+        for (size_t i = 0; clean && i < v->n_parts; i++)
+                for (char **name = v->parts[i]->row.secret; clean && name && *name; name++) {
+                        const char *secret = json_string_value(
+                                json_object_get(part_outputs(v, v->parts[i]), *name));
+
+                        if (secret && strlen(secret) >= SECRET_MIN && strstr(clean, secret)) {
+                                char *less = without(clean, secret);
+
+                                free(clean);
+                                clean = less;
+                        }
+                }
+        return clean ? text_clean(clean) : NULL; /* cut last: half a secret is not found */
+}
+
 typedef struct Outputs {
         View *v;
         int64_t generation;
@@ -204,14 +250,8 @@ typedef struct Outputs {
 static json_t *outputs_of(void *userdata, const char *key) {
         Outputs *o = userdata;
         Part *p = view_find(o->v, key, o->generation);
-        char *text = NULL;
 
-        if (!p || !p->row.outputs)
-                return NULL;
-        if (!p->outputs && ledger_resource_outputs(o->v->e->ledger, &p->row, &text, NULL) == 0)
-                p->outputs = json_loads(text, 0, NULL);
-        free(text);
-        return p->outputs;
+        return p && p->row.outputs ? (json_t *) part_outputs(o->v, p) : NULL;
 }
 
 int view_params(View *v, const GraphNode *node, int64_t generation, json_t **ret, Error *reterr) {

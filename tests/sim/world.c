@@ -218,7 +218,9 @@ static void answer_level(Sim *s, const Work *w, bool awake) {
 static void answer_list(Sim *s, const Work *w) {
         ProviderEvents events = engine_provider_events(s->engine);
         bool partial = !s->quiet_world && sim_percent(s, 30);
-        json_auto_t *result = json_pack("{s:b}", "complete", (int) !partial);
+        /* Some say that it is all when it is not. */
+        json_auto_t *result =
+                json_pack("{s:b}", "complete", (int) (!partial || sim_percent(s, 40)));
         size_t at = 0;
         Thing *t;
 

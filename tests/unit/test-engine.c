@@ -37,7 +37,7 @@ typedef struct Fixture {
         unsigned n_started[5]; /* by verb, see verb_number() */
         unsigned n_cancelled, n_front;
         bool hold; /* answer nothing by itself */
-        const char *fail_verb, *fail_type;
+        const char *fail_verb, *fail_type, *fail_message;
         ProviderClass fail_class;
         unsigned fail_times;
         FrontActivity activity;
@@ -275,7 +275,7 @@ static void answer(Fixture *f, Pending *p) {
                    streq_null(f->fail_type, p->type)) {
                 f->fail_times--;
                 reply.class = f->fail_class;
-                reply.message = "it said no";
+                reply.message = f->fail_message ? f->fail_message : "it said no";
         } else {
                 if (streq_null(f->foreign, p->uid) && !streq(p->verb, "inspect"))
                         f->n_foreign_touched++;
@@ -746,8 +746,6 @@ static void test_an_environment_of_a_failed_turn_is_forgotten(void **state) {
         assert_true(f->armed_ms == REAPER_NEVER); /* nothing is looked for again and again */
 }
 
-/* ---- what the world does ---- */
-
 static const char *uid_of(Fixture *f, const char *type, char ret[ID_SIZE]) {
         const char *uid;
         size_t at = 0;
@@ -761,6 +759,45 @@ static const char *uid_of(Fixture *f, const char *type, char ret[ID_SIZE]) {
         }
         return NULL;
 }
+
+static int no_secret(void *userdata, const Event *e) {
+        assert_null(strstr(e->text, "hunter2-hunter2"));
+        return 0;
+}
+
+static void test_secrets_are_in_no_message(void **state) {
+        auto_cleanup(environment_done) Environment env = { 0 };
+        char *names[] = { (char *) "password", NULL }, uid[ID_SIZE];
+        auto_cleanup(resource_done) Resource r = { 0 };
+        FrontEvents front;
+        Fixture *f = *state;
+
+        push(f, "login", A_COMMIT);
+        settle(f);
+        assert_non_null(uid_of(f, "volume", uid));
+        assert_int_equal(ledger_resource_get(f->ledger, uid, &r, NULL), 0);
+        assert_int_equal(ledger_resource_set_outputs(f->ledger, &r,
+                                                     "{\"type\":\"bind\",\"source\":\"/v\","
+                                                     "\"password\":\"hunter2-hunter2\"}",
+                                                     names, NULL),
+                         0);
+        get(f, "login", &env);
+        map_remove(f->things, uid_of(f, "workload", uid));
+        f->fail_verb = "provision";
+        f->fail_type = "workload";
+        f->fail_class = PROVIDER_INVALID;
+        f->fail_times = 1;
+        f->fail_message = "psql: wrong password\n'hunter2-hunter2'";
+        front = engine_front_events(f->engine);
+        front.on_refused(front.userdata, env.id);
+        settle(f);
+        get(f, "login", &env);
+        assert_int_equal(env.state, ENV_FAILED);
+        assert_non_null(strstr(env.cause, "wrong password '***'"));
+        assert_int_equal(ledger_event_each(f->ledger, 0, NULL, 1000, no_secret, NULL, NULL), 0);
+}
+
+/* ---- what the world does ---- */
 
 static void test_somebody_elses_thing_is_left_alone(void **state) {
         auto_cleanup(environment_done) Environment env = { 0 };
@@ -984,6 +1021,7 @@ int main(void) {
                 WITH(test_every_write_may_fail),
                 WITH(test_first_turn_after_a_crash_may_fail),
                 WITH(test_an_environment_of_a_failed_turn_is_forgotten),
+                WITH(test_secrets_are_in_no_message),
                 WITH(test_somebody_elses_thing_is_left_alone),
                 WITH(test_lost_volume_is_told_and_does_not_spin),
                 WITH(test_a_network_that_cannot_come_back),
