@@ -1,5 +1,5 @@
-"""What goes wrong in a branch, on the disk and in time: each gives the person concerned a clear cause, the
-rest goes on, and nothing is left behind. Real daemon, real providers."""
+"""What goes wrong in a branch and on the disk: each gives the person concerned a clear cause, the rest goes
+on, and nothing is left behind. Real daemon, real providers. (Clock steps: tests/unit/test-engine.c.)"""
 import json
 import os
 import pathlib
@@ -261,36 +261,3 @@ def test_a_full_disk_is_said_and_survived(tmp_path):
         host.done()
         subprocess.run(["umount", "-l", mount], check=False)
         mount.rmdir()
-
-
-FAKETIME = next(iter(pathlib.Path("/usr/lib").glob("*/faketime/libfaketime.so.1")), None)
-
-
-@pytest.mark.skipif(FAKETIME is None, reason="libfaketime is not installed")
-def test_a_clock_set_back_a_day_deletes_nothing(tmp_path):
-    offset = tmp_path / "offset"
-    offset.write_text("+0\n")
-    host = hosts.Host("clocks:\n  sleep_after_idle: 1h\n  delete_after_age: 2d\n")
-    host.environment = {"LD_PRELOAD": str(FAKETIME), "FAKETIME_TIMESTAMP_FILE": str(offset), "FAKETIME_NO_CACHE": "1",
-                        "DONT_FAKE_MONOTONIC": "1", "ASAN_OPTIONS": "verify_asan_link_order=0"}
-    try:
-        host.start()
-        repository = hosts.Repository(host.home)
-        host.call("POST", "/v1/projects", {"name": "shop", "repository": str(repository.bare)})
-        shop = Shop(host, repository)
-        shop.push("clock", repository.commit("clock", "there"))
-        shop.answers("clock", "there")
-        for step in ("-1d", "+30d"):
-            offset.write_text(step + "\n")
-            host.call("POST", "/v1/reap", {"dry_run": False})
-            time.sleep(0.5)
-            assert shop.show("clock")["state"] == "ready", f"after a step of {step}"
-            assert host.get("clock--shop") == (200, "there")
-        why = str(host.call("GET", "/v1/environments/clock--shop/why")[1])
-        assert "clock" in why and "froze" in why or "frozen" in why, why
-        host.call("POST", "/v1/environments/clock--shop/down", {}, may=(409,))
-    finally:
-        host.call("POST", "/v1/freeze", {"on": False}, may=(400, 409))
-        host.call("POST", "/v1/environments/clock--shop/down", {}, may=(404, 409, 410))
-        host.wait("gone", lambda: (host.environment_of("clock--shop") or {}).get("state", "gone") == "gone")
-        host.done()
