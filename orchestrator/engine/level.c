@@ -150,6 +150,19 @@ static int fall_begin(View *v, Error *reterr) {
         v->changed = true;
         if (view_under_way(v))
                 return 0; /* what is being built would wake it at once */
+        for (size_t i = 0; i < v->n_parts; i++) {
+                Part *p = v->parts[i];
+                int r;
+
+                if (!is_live(v, p) || !is_workload(p) || p->row.state != RES_READY ||
+                    !p->row.cause || view_call(v, p))
+                        continue;
+                free(TAKE(p->row.cause)); /* of another time: refused_sleep() means this one */
+                p->row.tries = 0;
+                r = part_save(v, p, reterr);
+                if (r < 0)
+                        return r;
+        }
         return level_move(v, LEVEL_FALLING, EVENT_ENVIRONMENT_FALLING, "falls asleep", reterr);
 }
 

@@ -186,15 +186,20 @@ static void turns(Sim *s) {
                 turn(s);
 }
 
+/* A step across a reboot that no turn saw before cannot be noticed by anybody. */
+static void let_notice(Sim *s) {
+        for (unsigned i = 0; i < 2; i++) { /* the first may be a turn that began before */
+                s->wanted = true;
+                turns(s);
+        }
+}
+
 void sim_right_clock(Sim *s) {
         if (s->wall_ms == s->true_ms)
                 return;
         sim_say(s, "the clock is put right");
         s->wall_ms = s->true_ms;
-        for (unsigned i = 0; i < 2; i++) { /* the first may be a turn that began before */
-                s->wanted = true;
-                turns(s);
-        }
+        let_notice(s);
 }
 
 /* ---- steps ---- */
@@ -232,8 +237,7 @@ static void clock_step(Sim *s) {
                 return;
         sim_say(s, "the clock is set by %lld ms", (long long) by);
         s->wall_ms += by;
-        s->wanted = true;
-        turns(s);
+        let_notice(s);
 }
 
 static void disk_trouble(Sim *s) {
@@ -376,6 +380,11 @@ static void open_anchor(Sim *s) {
 }
 
 static void sim_run(Sim *s, unsigned steps) {
+        static bool checked;
+
+        if (!checked)
+                world_check_files(s);
+        checked = true;
         open_anchor(s);
         daemon_start(s);
         add_project(s);

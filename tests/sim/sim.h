@@ -125,6 +125,7 @@ void world_reboot(Sim *s);
 void world_chaos(Sim *s);
 void world_done(Sim *s);
 Map *world_things(void);
+void world_check_files(Sim *s);
 unsigned world_ours(const Sim *s, const char *environment);
 
 /* people.c */

@@ -2,6 +2,7 @@
  * live with. A call's effect happens when it ends; a crash of the daemon ends its providers, some of
  * them after they did something. */
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "tests/sim/sim.h"
 
@@ -581,11 +582,11 @@ static const struct {
           SCORE("web", "80",
                 "    variables:\n      API: ${resources.api.hostname}\n"
                 "resources:\n  api:\n    type: service-port\n    params:\n      workload: api\n"
-                "      port: http\n  address:\n    type: dns\n    id: x\n  front:\n    type: route\n"
+                "      port: http\n  address:\n    type: dns\n    id: site\n  front:\n    type: route\n"
                 "    params:\n      host: ${resources.address.host}\n      path: /\n      port: 80\n"),
           SCORE("api", "81",
                 "    volumes:\n      /data:\n        source: ${resources.data}\n"
-                "resources:\n  data:\n    type: volume\n  address:\n    type: dns\n    id: x\n"
+                "resources:\n  data:\n    type: volume\n  address:\n    type: dns\n    id: site\n"
                 "  back:\n    type: route\n    params:\n      host: ${resources.address.host}\n"
                 "      path: /api\n      port: 81\n") },
         { NULL,
@@ -626,6 +627,32 @@ static int files_open(void *userdata, const json_t *outputs, SpecReader *ret, Er
         t->variant = (unsigned) ((commit[0] - '0') * 10 + (commit[1] - '0')) % N_ELEMENTS(files);
         *ret = (SpecReader){ .read = tree_read, .userdata = t };
         return 0;
+}
+
+/* The scenarios need files that mean what they are meant to mean: one that the planner has come to refuse
+ * would quietly turn every push of it into a failure. */
+void world_check_files(Sim *s) {
+        PlanContext context = { .config = s->config,
+                                .project = "shop",
+                                .repository = "/sim/shop.git",
+                                .branch = "main",
+                                .commit = "0",
+                                .trust = "member" };
+
+        for (unsigned i = 0; i < N_ELEMENTS(files); i++) {
+                bool broken = !files[i].web || strstr(files[i].web, "nonsense");
+                auto_cleanup(spec_faults_done) SpecFaults faults = { 0 };
+                auto_cleanup(graph_freep) Graph *graph = NULL;
+                SpecReader reader = { .read = tree_read, .userdata = &(Tree){ .variant = i } };
+                auto_error error = { 0 };
+                int r = plan_make(&context, &reader, &graph, &faults, &error);
+
+                if ((r < 0) != broken) {
+                        fprintf(stderr, "files %u: %s\n", i,
+                                r < 0 ? error_text(&error, r) : "accepted");
+                        abort();
+                }
+        }
 }
 
 static void files_close(void *userdata, SpecReader *reader) {
