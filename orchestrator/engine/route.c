@@ -219,16 +219,30 @@ static const char *answer_of(View *v, bool endpoints, const char **cause) {
         return "failed";
 }
 
+/* How what is gone comes back; owned, NULL while it is not going. There is no archive to bring back what it
+ * had stored, and the page must not let anybody hope. */
+static char *way_back(View *v) {
+        if (v->env.state != ENV_DELETING && v->env.state != ENV_GONE)
+                return NULL;
+        if (v->env.closed_ms > 0)
+                return str_format(
+                        "The next push to the branch makes it again, without what it had stored.");
+        return str_format(
+                "The next push to the branch makes it again, and so does “mayfly up %s %s”; "
+                "without what it had stored.",
+                v->env.project, v->env.branch);
+}
+
 static char *facts_of(View *v, const char *cause) {
-        auto_cleanup(freep) char *url = environment_url(v->e, v->env.label);
+        auto_cleanup(freep) char *url = environment_url(v->e, v->env.label), *back = way_back(v);
         Generation *g = view_generation(v, v->env.live_generation);
         const char *commit = g && v->env.state == ENV_READY ? g->commit : v->env.commit;
         json_auto_t *facts = json_pack(
-                "{s:s*, s:s, s:s, s:s, s:s, s:s*, s:s*, s:s*, s:I, s:s*, s:s}", "project",
+                "{s:s*, s:s, s:s, s:s, s:s, s:s*, s:s*, s:s*, s:I, s:s*, s:s, s:s*}", "project",
                 v->env.project, "branch", v->env.branch, "commit", commit, "label", v->env.label,
                 "state", env_state_to_string(v->env.state), "cause", cause, "who", v->env.gone_by,
                 "why", v->env.gone_why, "when", (json_int_t) v->env.deleted_ms, "owner",
-                v->env.owner, "url", url ? url : "");
+                v->env.owner, "url", url ? url : "", "back", back);
 
         return facts ? json_dumps(facts, JSON_COMPACT | JSON_SORT_KEYS) : NULL;
 }

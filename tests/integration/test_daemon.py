@@ -353,7 +353,7 @@ def test_down_leaves_nothing(shop):
     daemon.ok("down", label, "--wait")
     assert daemon.show(shown["id"])["state"] == "gone"
     status, text, headers = daemon.get(label)
-    assert status == 410 and headers["Mayfly-Page"]
+    assert status == 410 and headers["Mayfly-Page"] and f"mayfly up {name} gone" in text
     uids = {r["uid"] for r in shown["resources"]}
     left = [str(p) for p in (daemon.state / "providers").glob("**/*") if p.name.split(".")[0] in uids]
     assert left == []
