@@ -1,5 +1,5 @@
 """What goes wrong in a branch and on the disk: each gives the person concerned a clear cause, the rest goes
-on, and nothing is left behind. Real daemon, real providers. (Clock steps: tests/unit/test-engine.c.)"""
+on, and nothing is left behind. Real daemon, real providers. (Clock steps: tests/unit/test-engine-promise.c.)"""
 import json
 import os
 import pathlib

@@ -1,0 +1,321 @@
+#include "tests/unit/engine-world.h"
+
+#include <stdlib.h>
+
+#include "orchestrator/base/fault.h"
+#include "orchestrator/base/io.h"
+#include "orchestrator/base/log.h"
+#include "reaper/reaper.h"
+
+static const char *const verbs[] = { "provision", "inspect", "deprovision", "sleep", "wake" };
+
+unsigned verb_number(const char *verb) {
+        for (unsigned i = 0; i < N_ELEMENTS(verbs); i++)
+                if (streq(verbs[i], verb))
+                        return i;
+        return 0;
+}
+
+/* ---- what the engine is given ---- */
+
+static int64_t wall(void *userdata) {
+        return ((Fixture *) userdata)->now_ms;
+}
+
+static int64_t boot(void *userdata) {
+        return ((Fixture *) userdata)->boot_ms;
+}
+
+static void wanted(void *userdata) {
+        ((Fixture *) userdata)->wanted = true;
+}
+
+static void arm(void *userdata, int64_t wall_ms) {
+        ((Fixture *) userdata)->armed_ms = wall_ms;
+}
+
+const char *text(const json_t *object, const char *key) {
+        const char *value = json_string_value(json_object_get(object, key));
+
+        return value ? value : "";
+}
+
+static int start(void *userdata, const ProviderCall *call, Error *reterr) {
+        const json_t *resource = json_object_get(call->request, "resource");
+        Pending *p = calloc(1, sizeof(Pending)), **at;
+        Fixture *f = userdata;
+
+        p->id = strdup(call->id);
+        p->verb = strdup(call->verb);
+        p->type = strdup(text(resource, "type"));
+        p->uid = strdup(text(resource, "uid"));
+        p->commit = strdup(text(json_object_get(call->request, "environment"), "commit"));
+        p->request = json_deep_copy(call->request);
+        if (*p->uid)
+                f->n_started[verb_number(call->verb)]++;
+        for (at = &f->first; *at; at = &(*at)->next)
+                ;
+        *at = p;
+        return 0;
+}
+
+static void cancel(void *userdata, const char *call_id) {
+        Fixture *f = userdata;
+
+        for (Pending *p = f->first; p; p = p->next)
+                if (streq(p->id, call_id))
+                        p->cancelled = true;
+        f->n_cancelled++;
+}
+
+static void host_changed(void *userdata, const char *host) {
+        ((Fixture *) userdata)->n_front++;
+}
+
+static void activity(void *userdata, const char *environment_id, const char *host,
+                     void (*done)(void *, const char *, const FrontActivity *),
+                     void *done_userdata) {
+        done(done_userdata, environment_id, &((Fixture *) userdata)->activity);
+}
+
+static int file_read(void *userdata, const char *path, size_t max, char **ret, size_t *ret_size,
+                     Error *reterr) {
+        static const char good[] =
+                "apiVersion: score.dev/v1b1\nmetadata:\n  name: web\nservice:\n  ports:\n    http:\n"
+                "      port: 80\ncontainers:\n  main:\n    image: .\n    command: [run]\n    volumes:\n"
+                "      /data:\n        source: ${resources.data}\nresources:\n  data:\n    type: volume\n";
+        const char *content = streq(userdata, C_COMMIT) ? "metadata: [\n" : good;
+
+        if (!streq(path, "score.yaml"))
+                return error_set(reterr, -ENOENT, "No file '%s'", path);
+        *ret = strdup(content);
+        *ret_size = strlen(content);
+        return 0;
+}
+
+static int files_open(void *userdata, const json_t *outputs, SpecReader *ret, Error *reterr) {
+        *ret = (SpecReader){ .read = file_read, .userdata = strdup(text(outputs, "commit")) };
+        return 0;
+}
+
+static void files_close(void *userdata, SpecReader *reader) {
+        free(reader->userdata);
+}
+
+/* ---- the fixture ---- */
+
+static void pending_free(Pending *p) {
+        free(p->id);
+        free(p->verb);
+        free(p->type);
+        free(p->uid);
+        free(p->commit);
+        json_decref(p->request);
+        free(p);
+}
+
+void daemon_up(Fixture *f) {
+        LedgerOptions options = {
+                .path = f->db, .key_path = f->key, .random = &random_system, .fast = true
+        };
+        auto_error error = { 0 };
+
+        if (ledger_open(&options, &f->ledger, &error) < 0)
+                fail_msg("%s", error_text(&error, 0));
+        f->clock = (Clock){ .wall_ms = wall, .boot_ms = boot, .userdata = f };
+        EngineSetup setup = {
+                .ledger = f->ledger,
+                .config = f->config,
+                .clock = &f->clock,
+                .random = &random_system,
+                .providers = { .start = start, .cancel = cancel, .userdata = f },
+                .front = { .host_changed = host_changed, .activity = activity, .userdata = f },
+                .files = { .open = files_open, .close = files_close, .userdata = f },
+                .state_dir = "/state",
+                .front_url = "http://%s.preview.localhost:1",
+                .wanted = wanted,
+                .arm = arm,
+                .userdata = f,
+                .boot_id = "boot",
+        };
+        assert_int_equal(engine_new(&setup, &f->engine, NULL), 0);
+        assert_int_equal(engine_start(f->engine, NULL), 0);
+        f->wanted = true;
+}
+
+void daemon_killed(Fixture *f) {
+        f->engine = engine_free(f->engine);
+        f->ledger = ledger_close(f->ledger);
+        while (f->first) {
+                Pending *p = f->first;
+
+                f->first = p->next;
+                pending_free(p);
+        }
+}
+
+int set_up(void **state) {
+        Fixture *f = calloc(1, sizeof(Fixture));
+
+        strcpy(f->dir, "/tmp/engine-XXXXXX");
+        assert_non_null(mkdtemp(f->dir));
+        snprintf(f->db, sizeof(f->db), "%s/ledger.db", f->dir);
+        snprintf(f->key, sizeof(f->key), "%s/key", f->dir);
+        f->now_ms = INT64_C(1793000000000);
+        f->boot_ms = 1000000;
+        f->things = map_new(NULL);
+        f->activity.known = true;
+        log_set_level(LOG_LEVEL_ERROR - 1);
+        assert_int_equal(config_default(&f->config, NULL), 0);
+        daemon_up(f);
+        json_auto_t *project =
+                json_pack("{s:s, s:s}", "name", "shop", "repository", "/srv/shop.git");
+        assert_int_equal(engine_project_add(f->engine, NULL, project, NULL, NULL), 0);
+        assert_int_equal(engine_turn(f->engine, NULL), 0);
+        *state = f;
+        return 0;
+}
+
+int tear_down(void **state) {
+        Fixture *f = *state;
+
+        fault_arm("none", 0, 0);
+        daemon_killed(f);
+        config_free(f->config);
+        map_free(f->things);
+        assert_int_equal(remove_tree(f->dir, NULL), 0);
+        free(f);
+        return 0;
+}
+
+void pass(Fixture *f, int64_t ms) {
+        f->now_ms += ms;
+        f->boot_ms += ms;
+        f->wanted = true;
+}
+
+/* ---- answers ---- */
+
+static json_t *good_result(Fixture *f, const Pending *p) {
+        const char *present = map_get(f->things, p->uid) ? "present" : "absent";
+
+        if (streq(p->verb, "inspect"))
+                return json_pack("{s:s, s:s, s:b}", "present", present, "marker",
+                                 streq_null(f->foreign, p->uid)
+                                         ? "theirs"
+                                         : text(json_object_get(p->request, "resource"), "marker"),
+                                 "ready", 1);
+        if (streq(p->verb, "deprovision"))
+                return json_pack("{s:[], s:[]}", "removed", "absent");
+        if (streq(p->verb, "list"))
+                return json_pack("{s:b}", "complete", 0);
+        if (streq(p->type, "checkout"))
+                return json_pack("{s:{s:s, s:s}}", "outputs", "path", "/c", "commit", p->commit);
+        if (streq(p->type, "network"))
+                return json_pack("{s:{s:s, s:s}}", "outputs", "namespace", "n", "address",
+                                 "127.0.0.1");
+        if (streq(p->type, "volume"))
+                return json_pack("{s:{s:s, s:s}}", "outputs", "type", "bind", "source", "/v");
+        if (streq(p->type, "workload"))
+                return json_pack("{s:{s:{s:{s:s, s:i}}}}", "outputs", "endpoints", "http",
+                                 "address", "127.0.0.1", "port", 8000);
+        return json_pack("{s:{}}", "outputs");
+}
+
+static void answer(Fixture *f, Pending *p) {
+        ProviderEvents events = engine_provider_events(f->engine);
+        ProviderReply reply = { .call_id = p->id };
+        json_auto_t *result = NULL;
+
+        if (p->cancelled) {
+                reply.class = PROVIDER_TRANSIENT;
+                reply.unknown = true;
+                reply.message = "cancelled";
+        } else if (f->fail_times > 0 && streq_null(f->fail_verb, p->verb) &&
+                   streq_null(f->fail_type, p->type)) {
+                f->fail_times--;
+                reply.class = f->fail_class;
+                reply.message = f->fail_message ? f->fail_message : "it said no";
+        } else {
+                if (streq_null(f->foreign, p->uid) && !streq(p->verb, "inspect"))
+                        f->n_foreign_touched++;
+                if (streq(p->verb, "provision"))
+                        assert_int_equal(map_put(f->things, p->uid, f), 0);
+                result = good_result(f, p);
+                if (streq(p->verb, "deprovision"))
+                        map_remove(f->things, p->uid);
+                reply.result = result;
+        }
+        if (streq(p->verb, "watch"))
+                reply.class = PROVIDER_INVALID;
+        events.on_reply(events.userdata, &reply);
+}
+
+void turns(Fixture *f) {
+        for (unsigned i = 0; f->wanted && i < 100; i++) {
+                f->wanted = false;
+                (void) engine_turn(f->engine, NULL);
+        }
+}
+
+bool answer_first(Fixture *f) {
+        Pending *p = f->first;
+
+        if (!p)
+                return false;
+        f->first = p->next;
+        answer(f, p);
+        pending_free(p);
+        return true;
+}
+
+void settle(Fixture *f) {
+        turns(f);
+        for (unsigned i = 0; i < 200 && answer_first(f); i++)
+                turns(f);
+}
+
+void settle_for(Fixture *f, int64_t ms) {
+        int64_t until = f->now_ms + ms;
+
+        settle(f);
+        while (f->armed_ms != REAPER_NEVER && f->armed_ms <= until) {
+                pass(f, f->armed_ms > f->now_ms ? f->armed_ms - f->now_ms : 1);
+                settle(f);
+        }
+}
+
+void push(Fixture *f, const char *branch, const char *commit) {
+        auto_cleanup(freep) char *id = NULL;
+
+        assert_int_equal(engine_push(f->engine, NULL, "shop", branch, commit, &id, NULL), 0);
+}
+
+void get(Fixture *f, const char *branch, Environment *ret) {
+        auto_cleanup(freep) char *name = str_format("shop/%s", branch);
+
+        environment_done(ret);
+        assert_int_equal(ledger_environment_get(f->ledger, name, ret, NULL), 0);
+}
+
+void assert_answer(Fixture *f, const char *label, const char *expected) {
+        auto_cleanup(freep) char *host = str_format("%s.preview.localhost", label);
+        auto_cleanup(route_done) Route route = { 0 };
+
+        assert_int_equal(ledger_route_get(f->ledger, host, &route, NULL), 0);
+        assert_string_equal(route.answer, expected);
+}
+
+const char *uid_of(Fixture *f, const char *type, char ret[ID_SIZE]) {
+        const char *uid;
+        size_t at = 0;
+
+        while (map_next(f->things, &at, &uid)) {
+                auto_cleanup(resource_done) Resource r = { 0 };
+
+                assert_int_equal(ledger_resource_get(f->ledger, uid, &r, NULL), 0);
+                if (streq(r.type, type))
+                        return strcpy(ret, uid);
+        }
+        return NULL;
+}

@@ -1,0 +1,130 @@
+#include "tests/unit/engine-world.h"
+
+/* What was promised to people is kept: pins, extensions, freezes, use, time, branches that are still there. */
+
+static void test_use_keeps_it_awake_and_unknown_is_not_unused(void **state) {
+        auto_cleanup(environment_done) Environment env = { 0 };
+        Fixture *f = *state;
+
+        push(f, "login", A_COMMIT);
+        settle(f);
+        f->activity.last_visit_ms = f->now_ms + 20 * MS_PER_MINUTE;
+        settle_for(f, 40 * MS_PER_MINUTE);
+        get(f, "login", &env);
+        assert_int_equal(env.level, LEVEL_AWAKE);
+        f->activity = (FrontActivity){ .known = false };
+        settle_for(f, MS_PER_HOUR);
+        get(f, "login", &env);
+        assert_int_equal(env.level, LEVEL_AWAKE);
+        f->activity = (FrontActivity){ .known = true };
+        settle_for(f, MS_PER_HOUR);
+        get(f, "login", &env);
+        assert_int_equal(env.level, LEVEL_STOPPED);
+}
+
+static void test_pins_extensions_and_freezes_win(void **state) {
+        auto_cleanup(environment_done) Environment env = { 0 };
+        json_auto_t *why = NULL;
+        Fixture *f = *state;
+
+        push(f, "login", A_COMMIT);
+        settle(f);
+        assert_int_equal(engine_pin(f->engine, NULL, "login--shop", INT64_MAX, "demo", NULL), 0);
+        settle_for(f, 30 * MS_PER_DAY);
+        get(f, "login", &env);
+        assert_int_equal(env.state, ENV_READY);
+        assert_int_equal(engine_down(f->engine, NULL, "login--shop", NULL), -EPERM);
+        assert_int_equal(engine_why(f->engine, "login--shop", &why, NULL), 0);
+        assert_string_equal(text(why, "gate"), "protection");
+
+        assert_int_equal(engine_extend(f->engine, NULL, "login--shop", 2 * MS_PER_DAY, NULL), 0);
+        assert_int_equal(engine_unpin(f->engine, NULL, "login--shop", NULL), 0);
+        settle_for(f, MS_PER_DAY);
+        get(f, "login", &env);
+        assert_int_equal(env.state, ENV_READY);
+        assert_int_equal(engine_freeze(f->engine, NULL, true, "audit", NULL), 0);
+        settle_for(f, 10 * MS_PER_DAY);
+        get(f, "login", &env);
+        assert_int_equal(env.state, ENV_READY);
+        assert_int_equal(engine_freeze(f->engine, NULL, false, NULL, NULL), 0);
+        settle_for(f, MS_PER_HOUR);
+        get(f, "login", &env);
+        assert_int_equal(env.state, ENV_GONE);
+        assert_int_equal(engine_extend(f->engine, NULL, "login--shop", MS_PER_HOUR, NULL), -ENOENT);
+}
+
+static void test_clock_steps_hold_and_nothing_is_early(void **state) {
+        static const int64_t steps[] = { MS_PER_HOUR, -MS_PER_DAY, 3650 * MS_PER_DAY };
+        Fixture *f = *state;
+
+        for (size_t i = 0; i < N_ELEMENTS(steps); i++) {
+                auto_cleanup(environment_done) Environment env = { 0 };
+                auto_cleanup(freep) char *frozen = NULL, *branch = str_format("step%zu", i);
+
+                push(f, branch, A_COMMIT);
+                settle(f);
+                f->now_ms += steps[i];
+                f->wanted = true;
+                settle(f);
+                get(f, branch, &env);
+                assert_int_equal(env.state, ENV_READY);
+                assert_int_equal(env.level, LEVEL_AWAKE);
+                assert_int_equal(ledger_value_get(f->ledger, "frozen", &frozen, NULL), 0);
+                assert_non_null(strstr(frozen, steps[i] > 0 ? "ahead" : "back"));
+                /* also after a restart */
+                daemon_killed(f);
+                daemon_up(f);
+                settle_for(f, 2 * MS_PER_HOUR);
+                get(f, branch, &env);
+                assert_int_equal(env.level, LEVEL_AWAKE);
+                f->now_ms -= steps[i];
+                f->wanted = true;
+                settle(f);
+                assert_int_equal(engine_freeze(f->engine, NULL, false, NULL, NULL), 0);
+                settle_for(f, MS_PER_HOUR);
+                get(f, branch, &env);
+                assert_int_equal(env.level, LEVEL_STOPPED);
+        }
+}
+
+static void test_comparison_fails_closed(void **state) {
+        auto_cleanup(environment_done) Environment env = { 0 };
+        json_auto_t *empty = json_array(), *other = NULL, *both = NULL;
+        Fixture *f = *state;
+
+        push(f, "login", A_COMMIT);
+        settle(f);
+        other = json_pack("[{s:s, s:s}]", "name", "main", "commit", A_COMMIT);
+        assert_int_equal(engine_compare(f->engine, NULL, "shop", empty, true, NULL, NULL), 0);
+        assert_int_equal(engine_compare(f->engine, NULL, "shop", other, false, NULL, NULL), 0);
+        settle(f);
+        get(f, "login", &env);
+        assert_int_equal(env.closed_ms, 0);
+        assert_int_equal(engine_compare(f->engine, NULL, "shop", other, true, NULL, NULL), 0);
+        settle(f);
+        get(f, "login", &env);
+        assert_true(env.closed_ms > 0);
+        /* a branch that moved since is one whose hook was lost; one that was always there is not */
+        assert_int_equal(ledger_environment_get(f->ledger, "shop/main", &env, NULL), -ENOENT);
+        both = json_pack("[{s:s, s:s}, {s:s, s:s}]", "name", "main", "commit", B_COMMIT, "name",
+                         "login", "commit", B_COMMIT);
+        assert_int_equal(engine_compare(f->engine, NULL, "shop", both, true, NULL, NULL), 0);
+        settle(f);
+        get(f, "main", &env);
+        assert_int_equal(env.state, ENV_READY);
+        get(f, "login", &env);
+        assert_int_equal(env.closed_ms, 0);
+        assert_string_equal(env.commit, B_COMMIT);
+}
+
+int main(void) {
+#define WITH(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
+        static const struct CMUnitTest tests[] = {
+                WITH(test_use_keeps_it_awake_and_unknown_is_not_unused),
+                WITH(test_pins_extensions_and_freezes_win),
+                WITH(test_clock_steps_hold_and_nothing_is_early),
+                WITH(test_comparison_fails_closed),
+        };
+
+        return cmocka_run_group_tests(tests, NULL, NULL);
+}
