@@ -81,6 +81,7 @@
 #define LIMIT_GRAPH_RESOURCES    500
 #define LIMIT_ENVIRONMENTS       10000
 #define LIMIT_EVENT_TEXT_BYTES   4096
+#define LIMIT_PARSED_BYTES       (512 * 1024) /* text of what is kept parsed */
 
 /* process provider */
 #define LIMIT_PROCESS_STRINGS           10000 /* arguments or variables of one program */

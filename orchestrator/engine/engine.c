@@ -29,7 +29,9 @@ int engine_new(const EngineSetup *setup, Engine **ret, Error *reterr) {
         e->slow = map_new(free);
         e->sound = map_new(NULL);
         e->watches = map_new(free);
-        if (!e->boot || !e->looks || !e->calls || !e->busy || !e->slow || !e->sound || !e->watches)
+        e->parsed = map_new(NULL);
+        if (!e->boot || !e->looks || !e->calls || !e->busy || !e->slow || !e->sound ||
+            !e->watches || !e->parsed)
                 return -ENOMEM;
         *ret = TAKE(e);
         return 0;
@@ -44,6 +46,8 @@ Engine *engine_free(Engine *e) {
         map_free(e->slow);
         map_free(e->sound);
         map_free(e->watches);
+        parsed_forget(e, true);
+        map_free(e->parsed);
         strv_free(e->hosts);
         late_answers_free(e);
         free(e->waiters);
@@ -247,6 +251,7 @@ int engine_turn(Engine *e, Error *reterr) {
                 turn_failed(e, r, &error);
         else
                 turn_succeeded(e);
+        parsed_forget(e, e->n_running == 0);
         turn_arm(e);
         e->turn = false;
         if (r == 0 && (e->dirty || e->replies || e->n_waiters > 0))

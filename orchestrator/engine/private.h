@@ -123,6 +123,9 @@ struct Engine {
         Map *slow;    /* provider -> Slow, owned */
         Map *sound;   /* uids of networks that were proved since the start */
         Map *watches; /* provider -> Watch, owned */
+        Map *parsed;  /* parsed.c */
+        struct Parsed *replaced;
+        size_t parsed_bytes;
         Call *replies, *replies_last;
         unsigned n_running, n_builds, n_streams;
 
@@ -137,8 +140,7 @@ struct Engine {
 /* One resource in a View. */
 typedef struct Part {
         Resource row;
-        GraphNode node;
-        bool has_node;
+        GraphNode *node; /* borrowed, see parsed.c; NULL until asked for */
         json_t *outputs; /* opened, may hold secrets; NULL until asked for */
 } Part;
 
@@ -150,11 +152,19 @@ typedef struct View {
         bool served_before; /* it had a live generation when the look began */
         bool again;         /* something moved: look once more in this turn */
         Generation *gens;   /* open ones */
-        Graph **graphs;     /* beside them; parsed when asked for */
+        Graph **graphs;     /* beside them; borrowed, NULL until asked for */
         size_t n_gens;
         Part **parts; /* living resources, and those removed in this look */
         size_t n_parts;
 } View;
+
+/* ---- parsed.c ---- */
+/* Borrowed until the end of the turn. */
+int parsed_graph(Engine *e, const char *environment_id, int64_t number, const char *text,
+                 Graph **ret, Error *reterr);
+int parsed_node(Engine *e, const char *uid, const char *text, GraphNode **ret, Error *reterr);
+/* At the end of a turn; all: nothing is kept. */
+void parsed_forget(Engine *e, bool all);
 
 /* ---- view.c ---- */
 int view_load(Engine *e, Look *look, View *ret, Error *reterr);

@@ -58,8 +58,6 @@ static void part_free(Part *p) {
         if (!p)
                 return;
         resource_done(&p->row);
-        if (p->has_node)
-                graph_node_done(&p->node);
         json_decref(p->outputs);
         free(p);
 }
@@ -115,11 +113,8 @@ int view_load(Engine *e, Look *look, View *ret, Error *reterr) {
 
 void view_done(View *v) {
         environment_done(&v->env);
-        for (size_t i = 0; i < v->n_gens; i++) {
-                if (v->graphs)
-                        graph_free(v->graphs[i]);
+        for (size_t i = 0; i < v->n_gens; i++)
                 generation_done(&v->gens[i]);
-        }
         for (size_t i = 0; i < v->n_parts; i++)
                 part_free(v->parts[i]);
         free(v->gens);
@@ -142,7 +137,6 @@ Generation *view_under_way(View *v) {
 }
 
 int view_graph(View *v, int64_t number, Graph **ret, Error *reterr) {
-        json_auto_t *json = NULL;
         size_t i = 0;
         int r;
 
@@ -152,8 +146,7 @@ int view_graph(View *v, int64_t number, Graph **ret, Error *reterr) {
         if (i == v->n_gens || !v->gens[i].graph)
                 return 0;
         if (!v->graphs[i]) {
-                json = json_loads(v->gens[i].graph, 0, NULL);
-                r = json ? graph_from_json(json, &v->graphs[i], reterr) : -EBADMSG;
+                r = parsed_graph(v->e, v->env.id, number, v->gens[i].graph, &v->graphs[i], reterr);
                 if (r < 0)
                         return error_set(reterr, r,
                                          "The stored graph of generation %lld is damaged",
@@ -179,17 +172,14 @@ Part *view_find(View *v, const char *key, int64_t generation) {
 }
 
 int view_node(View *v, Part *p, GraphNode **ret, Error *reterr) {
-        json_auto_t *json = NULL;
         int r;
 
-        if (!p->has_node) {
-                json = json_loads(p->row.node, 0, NULL);
-                r = json ? graph_node_from_json(json, &p->node, reterr) : -EBADMSG;
+        if (!p->node) {
+                r = parsed_node(v->e, p->row.uid, p->row.node, &p->node, reterr);
                 if (r < 0)
                         return error_set(reterr, r, "The stored node of %s is damaged", p->row.uid);
-                p->has_node = true;
         }
-        *ret = &p->node;
+        *ret = p->node;
         return 0;
 }
 

@@ -38,17 +38,34 @@ typedef struct Found {
         char chain_at_anchor[SHA256_HEX];
 } Found;
 
-int ledger_proof(const Ledger *l, const char *purpose, const void *data, size_t size,
-                 char ret[static SHA256_HEX]) {
-        uint8_t key[SHA256_BYTES], digest[SHA256_BYTES];
+int ledger_key_for(const Ledger *l, const char *purpose, uint8_t ret[static SHA256_BYTES]) {
+        return hmac_sha256(l->key, sizeof(l->key), purpose, strlen(purpose), ret);
+}
+
+int ledger_proof_with(const uint8_t key[static SHA256_BYTES], const void *data, size_t size,
+                      char ret[static SHA256_HEX]) {
+        static const char digits[] = "0123456789abcdef";
+        uint8_t digest[SHA256_BYTES];
         int r;
 
-        r = hmac_sha256(l->key, sizeof(l->key), purpose, strlen(purpose), key);
+        r = hmac_sha256(key, SHA256_BYTES, data, size, digest);
+        for (size_t i = 0; r == 0 && i < sizeof(digest); i++) {
+                ret[i * 2] = digits[digest[i] >> 4];
+                ret[i * 2 + 1] = digits[digest[i] & 15];
+        }
+        ret[SHA256_HEX - 1] = 0;
+        return r;
+}
+
+int ledger_proof(const Ledger *l, const char *purpose, const void *data, size_t size,
+                 char ret[static SHA256_HEX]) {
+        uint8_t key[SHA256_BYTES];
+        int r;
+
+        r = ledger_key_for(l, purpose, key);
         if (r == 0)
-                r = hmac_sha256(key, sizeof(key), data, size, digest);
+                r = ledger_proof_with(key, data, size, ret);
         wipe(key, sizeof(key));
-        for (size_t i = 0; r == 0 && i < sizeof(digest); i++)
-                snprintf(ret + i * 2, 3, "%02x", digest[i]);
         return r;
 }
 

@@ -2,11 +2,18 @@
  * until nothing is left in the world. */
 #include "orchestrator/ledger/private.h"
 
-#define COLUMNS                                                                                     \
-        "id, project_id, branch, \"commit\", label, owner, team, trust, trace, slot, state, level," \
-        " wanted_generation, live_generation, cause, gone_by, gone_why, created_ms, used_ms,"       \
-        " asleep_ms, closed_ms, deleted_ms, pinned_until_ms, pinned_by, pin_reason,"                \
+/* Who an environment is, and what changes. An update names only the latter: for one that named the key,
+ * SQLite would look through all rows of other tables that may refer to it. */
+#define IDENTITY "id, project_id, branch, label, slot"
+#define CHANGING                                                                              \
+        "\"commit\", owner, team, trust, trace, state, level,"                                \
+        " wanted_generation, live_generation, cause, gone_by, gone_why, created_ms, used_ms," \
+        " asleep_ms, closed_ms, deleted_ms, pinned_until_ms, pinned_by, pin_reason,"          \
         " extended_until_ms, due_ms, wake_wanted, sleep_wanted, lease, clocks, policy_ms"
+#define COLUMNS IDENTITY ", " CHANGING
+#define CHANGING_MARKS                                             \
+        "?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17,?18,?19,?20," \
+        "?21,?22,?23,?24,?25,?26,?27,?28,?29,?30,?31,?32"
 #define MARKS "?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?"
 /* The project's name comes last: it is read, never written. */
 #define SELECT                                                                         \
@@ -17,13 +24,13 @@ static const Column columns[] = {
         TEXT(Environment, id),
         TEXT(Environment, project_id),
         TEXT(Environment, branch),
-        TEXT(Environment, commit),
         TEXT(Environment, label),
+        INT(Environment, slot),
+        TEXT(Environment, commit),
         TEXT(Environment, owner),
         TEXT(Environment, team),
         TEXT(Environment, trust),
         TEXT(Environment, trace),
-        INT(Environment, slot),
         STATE(Environment, state, machine_environment),
         STATE(Environment, level, machine_level),
         INT(Environment, wanted_generation),
@@ -210,8 +217,8 @@ static int environment_door(Ledger *l, Environment *e, EnvState state, EnvLevel 
         if (r < 0)
                 return r;
         r = ledger_write(l,
-                         "UPDATE environment SET (" COLUMNS ") = (" MARKS ")"
-                         " WHERE id = ?1 AND state = ? AND level = ?",
+                         "UPDATE environment SET (" CHANGING ") = (" CHANGING_MARKS ")"
+                         " WHERE id = ?1 AND state = ?33 AND level = ?34",
                          &q, reterr);
         if (r < 0)
                 return r;

@@ -31,7 +31,7 @@ static int event_chain(const Ledger *l, const char *before, const Event *e,
                         strbuf_addf(&b, " %zu:%s", strlen(texts[i]), texts[i]);
                 else
                         strbuf_add(&b, " -");
-        return b.broken ? -ENOMEM : ledger_proof(l, "event", b.text, b.size, ret);
+        return b.broken ? -ENOMEM : ledger_proof_with(l->event_key, b.text, b.size, ret);
 }
 
 static int chain_head(Ledger *l, int64_t *ret_number, char **ret_chain, Error *reterr) {

@@ -87,10 +87,12 @@ int ledger_generation_move(Ledger *l, Generation *g, GenState to, Error *reterr)
         r = ledger_check_move(&machine_generation, g->environment_id, (int) from, (int) to, reterr);
         if (r < 0)
                 return r;
-        r = ledger_write(l,
-                         "UPDATE generation SET (" COLUMNS ") = (" MARKS ")"
-                         " WHERE environment_id = ?1 AND number = ?2 AND state = ?",
-                         &q, reterr);
+        r = ledger_write(
+                l,
+                "UPDATE generation SET (state, graph, cause, created_ms, ready_ms, ended_ms)"
+                " = (?5,?6,?7,?8,?9,?10)"
+                " WHERE environment_id = ?1 AND number = ?2 AND state = ?11",
+                &q, reterr);
         if (r < 0)
                 return r;
         g->state = to;

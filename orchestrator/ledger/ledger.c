@@ -141,6 +141,8 @@ int ledger_open(const LedgerOptions *o, Ledger **ret, Error *reterr) {
         if (r == 0)
                 r = seal_key_load(o->key_path, l->key, reterr);
         if (r == 0)
+                r = ledger_key_for(l, "event", l->event_key);
+        if (r == 0)
                 r = load_installation(l, o, reterr);
         if (r == 0)
                 r = anchor_open(l, o, reterr);
@@ -158,6 +160,7 @@ Ledger *ledger_close(Ledger *l) {
         anchor_close(l);
         db_free(l->db);
         wipe(l->key, sizeof(l->key));
+        wipe(l->event_key, sizeof(l->event_key));
         free(l->path);
         free(l->vfs);
         free(l);
@@ -185,6 +188,14 @@ static int turn_trouble(Ledger *l) {
         return l->broken;
 }
 
+/* Prepared once, as every statement that a turn needs. */
+static int run_plain(Ledger *l, const char *sql, Error *reterr) {
+        auto_cleanup(db_query_donep) DbQuery *q = NULL;
+        int r = db_query(l->db, sql, &q, reterr);
+
+        return r < 0 ? r : db_run(q, reterr);
+}
+
 int ledger_write(Ledger *l, const char *sql, DbQuery **ret, Error *reterr) {
         int r;
 
@@ -195,7 +206,7 @@ int ledger_write(Ledger *l, const char *sql, DbQuery **ret, Error *reterr) {
                         l, error_set(reterr, -ENOSPC, "No space left for the ledger"));
         if (!l->open) {
                 db_trouble_forget(l->db); /* of what was only read */
-                r = db_exec(l->db, "BEGIN IMMEDIATE", reterr);
+                r = run_plain(l, "BEGIN IMMEDIATE", reterr);
                 if (r < 0)
                         return ledger_turn_break(l, r);
                 l->open = true;
@@ -228,7 +239,7 @@ int ledger_commit(Ledger *l, Error *reterr) {
         r = anchor_before_commit(l, reterr);
         crash_point("ledger.commit.before");
         if (r == 0)
-                r = db_exec(l->db, "COMMIT", reterr);
+                r = run_plain(l, "COMMIT", reterr);
         if (r < 0) {
                 ledger_rollback(l);
                 return error_prefix(reterr, r, "The ledger cannot be written");

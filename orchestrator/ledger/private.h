@@ -20,6 +20,7 @@ struct Ledger {
         Db *db;
         char *path, *vfs; /* vfs may be NULL */
         uint8_t key[SEAL_KEY_BYTES];
+        uint8_t event_key[SHA256_BYTES]; /* derived from it, for the chain of events */
         char installation[ID_SIZE];
         bool open;  /* the turn's transaction has begun */
         int broken; /* a write of this turn failed in a way that may have lost others */
@@ -120,7 +121,11 @@ void row_done(const Column *columns, size_t n, void *row, size_t size);
 int ledger_check_moved(Ledger *l, const StateMachine *m, const char *id, int from, Error *reterr);
 int ledger_check_move(const StateMachine *m, const char *id, int from, int to, Error *reterr);
 
-/* HMAC under a key derived from the installation's for this purpose; hex. */
+/* Derives the key for one purpose from the installation's. */
+int ledger_key_for(const Ledger *l, const char *purpose, uint8_t ret[static SHA256_BYTES]);
+int ledger_proof_with(const uint8_t key[static SHA256_BYTES], const void *data, size_t size,
+                      char ret[static SHA256_HEX]);
+/* HMAC under the key for this purpose; hex. */
 int ledger_proof(const Ledger *l, const char *purpose, const void *data, size_t size,
                  char ret[static SHA256_HEX]);
 int ledger_check_whole(Db *db, Error *reterr);

@@ -4,11 +4,16 @@
 
 #include "orchestrator/ledger/private.h"
 
-#define COLUMNS                                                                                           \
-        "uid, environment_id, generation, key, type, class, id, name, workload, marker, provider,"        \
-        " slot, state, node, live, outputs, secret, applied, inspect, touched, emptied, tries, retry_ms," \
+/* Who a resource is, and what changes. An update names only the latter: for one that named the key,
+ * SQLite would look through all intents, living and ended, for rows that refer to it. */
+#define IDENTITY \
+        "uid, environment_id, generation, key, type, class, id, name, workload, marker, provider, slot"
+#define CHANGING                                                                                   \
+        "state, node, live, outputs, secret, applied, inspect, touched, emptied, tries, retry_ms," \
         " cause, cause_class, created_ms, ready_ms, removed_ms"
-#define MARKS "?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?"
+#define COLUMNS        IDENTITY ", " CHANGING
+#define CHANGING_MARKS "?13,?14,?15,?16,?17,?18,?19,?20,?21,?22,?23,?24,?25,?26,?27,?28"
+#define MARKS          "?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?"
 
 static const Column columns[] = {
         TEXT(Resource, uid),
@@ -96,10 +101,11 @@ int ledger_resource_next_retry(Ledger *l, int64_t now_ms, int64_t *ret, Error *r
         auto_cleanup(db_query_donep) DbQuery *q = NULL;
         int r;
 
-        r = db_query(l->db,
-                     "SELECT min(retry_ms) FROM resource WHERE retry_ms > ?1 AND retry_ms > 0"
-                     " AND state != 'removed'",
-                     &q, reterr);
+        r = db_query(
+                l->db,
+                "SELECT min(retry_ms) FROM resource WHERE retry_ms > max(?1, 0) AND retry_ms > 0"
+                " AND state != 'removed'",
+                &q, reterr);
         if (r < 0)
                 return r;
         db_bind_int(q, 1, now_ms);
@@ -153,9 +159,10 @@ int ledger_resource_move(Ledger *l, Resource *res, ResState to, Error *reterr) {
         r = ledger_check_move(&machine_resource, res->uid, (int) from, (int) to, reterr);
         if (r < 0)
                 return r;
-        r = ledger_write(
-                l, "UPDATE resource SET (" COLUMNS ") = (" MARKS ") WHERE uid = ?1 AND state = ?",
-                &q, reterr);
+        r = ledger_write(l,
+                         "UPDATE resource SET (" CHANGING ") = (" CHANGING_MARKS
+                         ") WHERE uid = ?1 AND state = ?29",
+                         &q, reterr);
         if (r < 0)
                 return r;
         res->state = to;

@@ -376,7 +376,7 @@ static int world_start(void *userdata, const ProviderCall *call, Error *reterr) 
         w->id = strdup(call->id);
         w->verb = strdup(call->verb);
         w->provider = strdup(call->provider);
-        w->request = json_deep_copy(call->request);
+        w->request = json_incref((json_t *) call->request); /* the engine lets go of it */
         if (*text(resource_of(w), "uid"))
                 w->uid = strdup(text(resource_of(w), "uid"));
         w->stream = call->stream;
