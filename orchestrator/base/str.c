@@ -200,32 +200,44 @@ size_t utf8_length(const char *s) {
         return n;
 }
 
-unsigned str_distance(const char *a, const char *b) {
-        unsigned row[3][65];
-        size_t n = strlen(a), m = strlen(b);
+static unsigned min3(unsigned a, unsigned b, unsigned c) {
+        unsigned least = a < b ? a : b;
 
-        if (n > 64 || m > 64)
-                return 64;
+        return least < c ? least : c;
+}
+
+/* Exact up to max; beyond it any number above max: no later row can come below both rows before it. */
+static unsigned distance_within(const char *a, size_t n, const char *b, size_t m, unsigned max) {
+        unsigned row[3][65], least_last = 0;
+
         for (size_t j = 0; j <= m; j++)
                 row[0][j] = (unsigned) j;
         for (size_t i = 1; i <= n; i++) {
                 unsigned *now = row[i % 3], *last = row[(i + 2) % 3], *older = row[(i + 1) % 3];
+                unsigned least = (unsigned) i;
 
                 now[0] = (unsigned) i;
                 for (size_t j = 1; j <= m; j++) {
-                        unsigned best = last[j - 1] + (a[i - 1] != b[j - 1]);
+                        unsigned best = min3(last[j - 1] + (a[i - 1] != b[j - 1]), last[j] + 1,
+                                             now[j - 1] + 1);
 
-                        if (last[j] + 1 < best)
-                                best = last[j] + 1;
-                        if (now[j - 1] + 1 < best)
-                                best = now[j - 1] + 1;
                         if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] &&
                             older[j - 2] + 1 < best)
                                 best = older[j - 2] + 1;
                         now[j] = best;
+                        least = best < least ? best : least;
                 }
+                if (least > max && least_last > max)
+                        return max + 1;
+                least_last = least;
         }
         return row[n % 3][m];
+}
+
+unsigned str_distance(const char *a, const char *b) {
+        size_t n = strlen(a), m = strlen(b);
+
+        return n > 64 || m > 64 ? 64 : distance_within(a, n, b, m, 64);
 }
 
 char **strv_free(char **v) {
@@ -271,12 +283,16 @@ bool strv_contains(char *const *v, const char *s) {
 
 const char *strv_nearest(const char *const *v, const char *s) {
         const char *best = NULL;
-        unsigned distance, nearest = (unsigned) strlen(s) / 3 + 1;
+        size_t n = strlen(s);
+        unsigned distance, nearest = n < 6 ? (unsigned) n / 3 + 1 : 3;
 
-        if (nearest > 3)
-                nearest = 3;
-        for (; v && *v; v++) {
-                distance = str_distance(*v, s);
+        for (; v && *v && n <= 64; v++) {
+                size_t m = strlen(*v);
+
+                /* each byte of difference in length is one step at least */
+                if (m > 64 || (m > n ? m - n : n - m) > nearest)
+                        continue;
+                distance = distance_within(*v, m, s, n, nearest);
                 if (distance <= nearest && (!best || distance < nearest)) {
                         nearest = distance;
                         best = *v;

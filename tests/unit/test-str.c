@@ -70,6 +70,9 @@ static void test_nearest_word(void **state) {
         assert_int_equal(str_distance("", "abc"), 3);
         assert_int_equal(str_distance("ab", "ba"), 1);
         assert_int_equal(str_distance("kitten", "sitting"), 3);
+        assert_int_equal(str_distance("abcdefgh", "zyxwvuts"), 8);
+        assert_string_equal(strv_nearest(words, "ocmmnad"), "command");
+        assert_null(strv_nearest(words, "zzzzand"));
 }
 
 static void test_lists(void **state) {
