@@ -74,8 +74,9 @@ int policy_refresh(View *v, Error *reterr) {
                 return -ENOMEM;
         if (streq_null(text, v->env.clocks))
                 return 0;
-        /* The first lengths of all hold from the beginning; so do those of its first dependency file. */
-        if (v->env.clocks && v->env.live_generation > 0 && v->served_before)
+        /* The first lengths of all hold from the beginning; so do those of its first dependency file. Any
+         * other change is one of policy, also for what never was ready. */
+        if (v->env.clocks && (v->env.live_generation == 0 || v->served_before))
                 v->env.policy_ms = v->e->now_ms;
         free(v->env.clocks);
         v->env.clocks = TAKE(text);

@@ -44,6 +44,7 @@ static int start(void *userdata, const ProviderCall *call, Error *reterr) {
         const json_t *resource = json_object_get(call->request, "resource");
         Pending *p = calloc(1, sizeof(Pending)), **at;
         Fixture *f = userdata;
+        unsigned n = 1;
 
         p->id = strdup(call->id);
         p->verb = strdup(call->verb);
@@ -51,12 +52,38 @@ static int start(void *userdata, const ProviderCall *call, Error *reterr) {
         p->uid = strdup(text(resource, "uid"));
         p->commit = strdup(text(json_object_get(call->request, "environment"), "commit"));
         p->request = json_deep_copy(call->request);
-        if (*p->uid)
+        if (*p->uid) {
+                auto_cleanup(freep) char *line = str_format("%s %s %s", p->verb, p->type, p->uid);
+
                 f->n_started[verb_number(call->verb)]++;
-        for (at = &f->first; *at; at = &(*at)->next)
-                ;
+                assert_int_equal(strv_add(&f->log, line), 0);
+        }
+        f->n_lists += streq(p->verb, "list");
+        for (at = &f->first; *at; at = &(*at)->next) {
+                /* never two things at once on one resource */
+                assert_true(!*p->uid || !streq((*at)->uid, p->uid));
+                n += *(*at)->uid != 0;
+        }
         *at = p;
+        if (n > f->n_most)
+                f->n_most = n;
         return 0;
+}
+
+unsigned calls(Fixture *f, const char *verb, const char *type) {
+        auto_cleanup(freep) char *start_of =
+                type ? str_format("%s %s ", verb, type) : str_format("%s ", verb);
+        unsigned n = 0;
+
+        for (char **line = f->log; line && *line; line++)
+                n += str_after(*line, start_of) != NULL;
+        return n;
+}
+
+void calls_forget(Fixture *f) {
+        f->log = strv_free(f->log);
+        memset(f->n_started, 0, sizeof(f->n_started));
+        f->n_most = f->n_lists = 0;
 }
 
 static void cancel(void *userdata, const char *call_id) {
@@ -75,7 +102,21 @@ static void host_changed(void *userdata, const char *host) {
 static void activity(void *userdata, const char *environment_id, const char *host,
                      void (*done)(void *, const char *, const FrontActivity *),
                      void *done_userdata) {
-        done(done_userdata, environment_id, &((Fixture *) userdata)->activity);
+        Fixture *f = userdata;
+
+        if (!f->front_late) {
+                done(done_userdata, environment_id, &f->activity);
+                return;
+        }
+        free(f->question.environment_id);
+        f->question = (Question){ strdup(environment_id), done, done_userdata };
+}
+
+void front_answers(Fixture *f, const FrontActivity *answer_given) {
+        auto_cleanup(freep) char *id = TAKE(f->question.environment_id);
+
+        assert_non_null(id);
+        f->question.done(f->question.userdata, id, answer_given);
 }
 
 static int file_read(void *userdata, const char *path, size_t max, char **ret, size_t *ret_size,
@@ -116,7 +157,7 @@ static void pending_free(Pending *p) {
 
 void daemon_up(Fixture *f) {
         LedgerOptions options = {
-                .path = f->db, .key_path = f->key, .random = &random_system, .fast = true
+                .path = f->db, .key_path = f->key, .random = &random_system, .fast = !f->anchored
         };
         auto_error error = { 0 };
 
@@ -146,6 +187,7 @@ void daemon_up(Fixture *f) {
 void daemon_killed(Fixture *f) {
         f->engine = engine_free(f->engine);
         f->ledger = ledger_close(f->ledger);
+        free(TAKE(f->question.environment_id));
         while (f->first) {
                 Pending *p = f->first;
 
@@ -183,6 +225,8 @@ int tear_down(void **state) {
         daemon_killed(f);
         config_free(f->config);
         map_free(f->things);
+        json_decref(f->listed);
+        strv_free(f->log);
         assert_int_equal(remove_tree(f->dir, NULL), 0);
         free(f);
         return 0;
@@ -208,7 +252,7 @@ static json_t *good_result(Fixture *f, const Pending *p) {
         if (streq(p->verb, "deprovision"))
                 return json_pack("{s:[], s:[]}", "removed", "absent");
         if (streq(p->verb, "list"))
-                return json_pack("{s:b}", "complete", 0);
+                return json_pack("{s:b}", "complete", (int) f->list_complete);
         if (streq(p->type, "checkout"))
                 return json_pack("{s:{s:s, s:s}}", "outputs", "path", "/c", "commit", p->commit);
         if (streq(p->type, "network"))
@@ -220,6 +264,15 @@ static json_t *good_result(Fixture *f, const Pending *p) {
                 return json_pack("{s:{s:{s:{s:s, s:i}}}}", "outputs", "endpoints", "http",
                                  "address", "127.0.0.1", "port", 8000);
         return json_pack("{s:{}}", "outputs");
+}
+
+static void happens(Fixture *f, const Pending *p) {
+        if (streq_null(f->foreign, p->uid) && !streq(p->verb, "inspect"))
+                f->n_foreign_touched++;
+        if (streq(p->verb, "provision"))
+                assert_int_equal(map_put(f->things, p->uid, f), 0);
+        if (streq(p->verb, "deprovision") && !streq_null(f->stays_type, p->type))
+                map_remove(f->things, p->uid);
 }
 
 static void answer(Fixture *f, Pending *p) {
@@ -237,17 +290,13 @@ static void answer(Fixture *f, Pending *p) {
                 reply.class = f->fail_class;
                 reply.message = f->fail_message ? f->fail_message : "it said no";
         } else {
-                if (streq_null(f->foreign, p->uid) && !streq(p->verb, "inspect"))
-                        f->n_foreign_touched++;
-                if (streq(p->verb, "provision"))
-                        assert_int_equal(map_put(f->things, p->uid, f), 0);
                 result = good_result(f, p);
-                if (streq(p->verb, "deprovision"))
-                        map_remove(f->things, p->uid);
+                happens(f, p);
                 reply.result = result;
+                reply.items = streq(p->verb, "list") ? f->listed : NULL;
         }
         if (streq(p->verb, "watch"))
-                reply.class = PROVIDER_INVALID;
+                reply.class = f->watch_dies ? PROVIDER_TRANSIENT : PROVIDER_INVALID;
         events.on_reply(events.userdata, &reply);
 }
 
@@ -269,6 +318,15 @@ bool answer_first(Fixture *f) {
         return true;
 }
 
+void do_first(Fixture *f) {
+        Pending *p = f->first;
+
+        assert_non_null(p);
+        f->first = p->next;
+        happens(f, p);
+        pending_free(p);
+}
+
 void settle(Fixture *f) {
         turns(f);
         for (unsigned i = 0; i < 200 && answer_first(f); i++)
@@ -283,6 +341,15 @@ void settle_for(Fixture *f, int64_t ms) {
                 pass(f, f->armed_ms > f->now_ms ? f->armed_ms - f->now_ms : 1);
                 settle(f);
         }
+}
+
+void spend(Fixture *f, int64_t ms) {
+        int64_t until = f->now_ms + ms;
+
+        settle_for(f, ms);
+        if (f->now_ms < until)
+                pass(f, until - f->now_ms);
+        settle(f);
 }
 
 void push(Fixture *f, const char *branch, const char *commit) {

@@ -25,6 +25,13 @@ typedef struct Pending {
         bool cancelled;
 } Pending;
 
+/* A question to the front that is answered when the test likes. */
+typedef struct Question {
+        char *environment_id;
+        void (*done)(void *userdata, const char *environment_id, const FrontActivity *activity);
+        void *userdata;
+} Question;
+
 typedef struct Fixture {
         char dir[32], db[64], key[64];
         int64_t now_ms, boot_ms, armed_ms;
@@ -37,7 +44,6 @@ typedef struct Fixture {
         Pending *first;
         unsigned n_started[5]; /* by verb, see verb_number() */
         unsigned n_cancelled, n_front;
-        bool hold; /* answer nothing by itself */
         const char *fail_verb, *fail_type, *fail_message;
         ProviderClass fail_class;
         unsigned fail_times;
@@ -45,6 +51,16 @@ typedef struct Fixture {
         const char *foreign; /* uid in whose place somebody else's thing stands */
         char foreign_uid[ID_SIZE];
         unsigned n_foreign_touched;
+        const char *stays_type; /* things of this type are said to be removed, and stay */
+        char **log;             /* each call that was started: "VERB TYPE UID" */
+        unsigned n_most;        /* most calls under way at the same time */
+        json_t *listed; /* the items of the next lists, and whether they are all; NULL: none */
+        bool list_complete;
+        unsigned n_lists;
+        bool watch_dies;   /* every watch ends at once */
+        bool front_late;   /* questions wait for front_answers() */
+        Question question; /* the one that waits */
+        bool anchored;     /* the ledger of the next daemon_up() is synced and has its anchor */
 } Fixture;
 
 int set_up(void **state);
@@ -52,6 +68,9 @@ int tear_down(void **state);
 void daemon_up(Fixture *f);
 void daemon_killed(Fixture *f); /* as kill -9 leaves it: what was not committed never was */
 
+/* How many calls of this verb for this type were started; NULL: any. */
+unsigned calls(Fixture *f, const char *verb, const char *type);
+void calls_forget(Fixture *f);
 unsigned verb_number(const char *verb);
 const char *text(const json_t *object, const char *key); /* "" when it is not there */
 /* The uid of a thing of this type that exists, in ret; NULL when there is none. */
@@ -60,7 +79,11 @@ const char *uid_of(Fixture *f, const char *type, char ret[ID_SIZE]);
 void pass(Fixture *f, int64_t ms);
 void turns(Fixture *f);
 bool answer_first(Fixture *f); /* false: no call waits for an answer */
+/* The world does what the first call asks, and nobody hears of it. */
+void do_first(Fixture *f);
+void front_answers(Fixture *f, const FrontActivity *activity);
 void settle(Fixture *f);
+void spend(Fixture *f, int64_t ms); /* settles, and so long has passed then */
 void settle_for(Fixture *f,
                 int64_t ms); /* until nothing is left to be tried again, at most so long */
 

@@ -45,7 +45,7 @@ static void on_commit(void *userdata, int r, const Error *error) {
         *(int *) userdata = r;
 }
 
-static void test_failed_commit_takes_the_turn_back(void **state) {
+static void F16_registration_lost_but_acknowledged(void **state) {
         auto_cleanup(environment_done) Environment env = { 0 };
         Fixture *f = *state;
         int told = 1;
@@ -137,7 +137,7 @@ int main(void) {
 #define WITH(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
         static const struct CMUnitTest tests[] = {
                 WITH(test_killed_after_any_answer_it_comes_to_the_same_end),
-                WITH(test_failed_commit_takes_the_turn_back),
+                WITH(F16_registration_lost_but_acknowledged),
                 WITH(test_every_write_may_fail),
                 WITH(test_first_turn_after_a_crash_may_fail),
                 WITH(test_an_environment_of_a_failed_turn_is_forgotten),
