@@ -71,6 +71,16 @@ int list_start_all(Engine *e, Error *reterr) {
         return r;
 }
 
+/* "INSTALLATION/ENVIRONMENT/UID" of this installation and this uid. */
+static bool marker_names(Engine *e, const char *marker, const char *uid) {
+        const char *environment = str_after(marker, ledger_installation(e->ledger)), *end;
+
+        if (!environment || *environment++ != '/' || !*uid)
+                return false;
+        end = strchr(environment, '/');
+        return end && end > environment && streq(end + 1, uid);
+}
+
 void list_on_line(Engine *e, Call *c, const json_t *item) {
         const char *uid = json_string_value(json_object_get(item, "uid"));
         const char *marker = json_string_value(json_object_get(item, "marker"));
@@ -78,22 +88,20 @@ void list_on_line(Engine *e, Call *c, const json_t *item) {
         const char *present = json_string_value(json_object_get(item, "present"));
         const char *level = json_string_value(json_object_get(item, "level"));
         ListRun *l = c->list;
-        const char *rest;
         int r;
 
-        if (!l || !uid || !marker)
-                return;
         /* Verified here: a provider that ignores our marker must not make others' things ours. */
-        rest = str_after(marker, ledger_installation(e->ledger));
-        if (!rest || *rest != '/' || !str_ends_with(marker, uid))
+        if (!l || !uid || !marker || !marker_names(e, marker, uid))
                 return;
         if (++l->n_items > LIMIT_PROVIDER_LISTED) {
                 l->overflow = true;
                 return;
         }
+        r = ledger_resource_get(e->ledger, uid, &res, NULL);
+        if (r == 0 && !streq(res.marker, marker))
+                return; /* another environment's, as it says: ours has not been seen */
         if (map_put(l->seen, uid, l) < 0)
                 l->overflow = true;
-        r = ledger_resource_get(e->ledger, uid, &res, NULL);
         if (r == 0 && res.state == RES_READY &&
             (streq_null(present, "uncertain") || streq_null(level, "stopped")) &&
             map_put(l->suspect, uid, l) < 0)

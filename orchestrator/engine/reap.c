@@ -76,8 +76,9 @@ static void on_activity(void *userdata, const char *environment_id, const FrontA
 static int ask(Engine *e, Look *look, const char *label) {
         auto_cleanup(freep) char *host = NULL;
 
-        if (look->answered)
+        if (look->answered && e->now_ms - look->asked_ms < ASK_AGAIN_MS)
                 return 1;
+        look->answered = false; /* nobody needed it when it came; now it is old */
         if (look->asking && e->now_ms - look->asked_ms < ASK_AGAIN_MS) {
                 look_again_at(look, time_add(look->asked_ms, ASK_AGAIN_MS));
                 return 0;
