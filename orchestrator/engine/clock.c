@@ -89,6 +89,9 @@ int clock_load(Engine *e, Error *reterr) {
         r = ledger_value_get(e->ledger, "clock.mark", &mark, NULL);
         if (r < 0 && r != -ENOENT)
                 return error_set(reterr, r, "Cannot read the clock's mark");
+        r = value_int(e, "clock.hold", &e->hold_until_ms, reterr);
+        if (r < 0)
+                return r;
         if (mark)
                 clock_compare(e, mark);
         r = ledger_event_last_ms(e->ledger, &last, reterr);
@@ -171,13 +174,28 @@ int clock_check(Engine *e, Error *reterr) {
         return 0;
 }
 
+/* The mark ends the absence, so what follows from it has to be kept with it: a daemon that dies in that
+ * hour does not end it. */
+static int hold_store(Engine *e, Error *reterr) {
+        char text[24];
+
+        if (e->marked_boot_ms > 0 || e->hold_until_ms <= e->now_ms)
+                return 0;
+        snprintf(text, sizeof(text), "%" PRId64, e->hold_until_ms);
+        return ledger_value_set(e->ledger, "clock.hold", text, reterr);
+}
+
 int clock_store(Engine *e, Error *reterr) {
         char text[128];
+        int r;
 
         /* The first turn and then every minute in which something is written anyway. */
         if (e->marked_boot_ms > 0 && e->boot_ms - e->marked_boot_ms < MARK_EVERY_MS)
                 return 0;
         e->marking = true;
+        r = hold_store(e, reterr);
+        if (r < 0)
+                return r;
         snprintf(text, sizeof(text), "%s %" PRId64 " %" PRId64, e->boot[0] ? e->boot : "-",
                  e->boot_ms, e->now_ms);
         return ledger_value_set(e->ledger, "clock.mark", text, reterr);
