@@ -65,6 +65,7 @@
 #define LIMIT_ROUTE_PATHS               100         /* of one host */
 #define LIMIT_HAPROXY_REPLY_BYTES       (16 * 1024 * 1024)
 #define LIMIT_HAPROXY_CALL_MS           5000
+#define LIMIT_HAPROXY_THREADS           8
 
 /* names */
 #define LIMIT_LABEL        63 /* RFC 1035, section 2.3.4 */

@@ -114,7 +114,9 @@ static void on_ready(void *userdata, int fd, uint32_t events) {
         struct epoll_event batch[BATCH];
         int n = BATCH;
 
-        for (int round = 0; round < ROUNDS && n == BATCH; round++) {
+        /* Once more until nothing is left: while a batch is served the next one gathers, and to come
+         * back through the loop costs more than to look. */
+        for (int round = 0; round < ROUNDS && n > 0; round++) {
                 n = epoll_wait(d->epoll_fd, batch, BATCH, 0);
                 door_now(d);
                 for (int i = 0; i < n; i++) {

@@ -13,27 +13,25 @@
  * needs roundrobin, because only then HAProxy goes to the other server without a second's wait. An
  * endpoint that hangs up without a word is tried again for a person's page only, because keeping a copy
  * of the request for that costs a fifth of HAProxy's time. */
-static const char before_listen[] = "defaults\n"
-                                    "  mode http\n"
-                                    "  timeout connect 5s\n"
-                                    "  timeout client 60s\n"
-                                    "  timeout server 10m\n"
-                                    "  timeout http-request 10s\n"
-                                    "  timeout http-keep-alive 60s\n"
-                                    "  timeout tunnel 24h\n"
-                                    "  option http-no-delay\n"
-                                    "  option contstats\n"
-                                    "  option forwardfor\n"
-                                    "  http-reuse always\n"
-                                    "  errorfile 502 %1$s/unready.http\n"
-                                    "  errorfile 503 %1$s/unready.http\n"
-                                    "  errorfile 504 %1$s/unready.http\n"
-                                    "\n"
-                                    "backend activity\n"
-                                    "  stick-table type string len 128 size 100k expire 24h store "
-                                    "http_req_cnt,conn_cur,bytes_in_cnt,bytes_out_cnt\n"
-                                    "\n"
-                                    "frontend previews\n";
+static const char defaults[] = "defaults\n"
+                               "  mode http\n"
+                               "  timeout connect 5s\n"
+                               "  timeout client 60s\n"
+                               "  timeout server 10m\n"
+                               "  timeout http-request 10s\n"
+                               "  timeout http-keep-alive 60s\n"
+                               "  timeout tunnel 24h\n"
+                               "  option http-no-delay\n"
+                               "  option contstats\n"
+                               "  option forwardfor\n"
+                               "  http-reuse always\n";
+
+static const char before_bind[] = "\n"
+                                  "backend activity\n"
+                                  "  stick-table type string len 128 size 100k expire 24h store "
+                                  "http_req_cnt,conn_cur,bytes_in_cnt,bytes_out_cnt\n"
+                                  "\n"
+                                  "frontend previews\n";
 
 static const char after_listen[] =
         "  http-request deny deny_status 400 unless { req.hdr_cnt(host) 1 }\n"
@@ -44,7 +42,7 @@ static const char after_listen[] =
         "  http-request del-header X-Forwarded-Host\n"
         "  http-request del-header X-Real-IP\n"
         "  http-request del-header Forwarded\n"
-        "  http-request set-header X-Forwarded-Proto %%[ssl_fc,iif(https,http)]\n"
+        "  http-request del-header X-Forwarded-Proto\n"
         "  http-request del-header Upgrade unless { req.hdr(upgrade) -i -m str websocket }\n"
         "  http-request del-header HTTP2-Settings\n"
         "  http-request set-var(txn.path) path\n"
@@ -62,7 +60,7 @@ static const char after_listen[] =
         "  retry-on conn-failure empty-response\n"
         "  acl navigation req.hdr(accept) -m sub text/html\n"
         "  http-request disable-l7-retry unless METH_GET navigation\n"
-        "  acl robot req.hdr(user-agent) -i -m sub -f %1$s/robots.lst\n"
+        "  acl robot req.hdr(user-agent) -i -m reg -f %1$s/robots.lst\n"
         "  acl robot req.hdr(sec-purpose) -i -m sub prefetch\n"
         "  acl robot req.hdr(purpose) -i -m sub prefetch\n"
         "  http-request track-sc0 var(txn.host) table activity unless robot\n"
@@ -78,11 +76,37 @@ static const char after_listen[] =
         "  retries 10\n" /* a second apart: the daemon restarts */
         "  server door %2$s\n";
 
+/* What HAProxy itself answers when it is not the door that does: refusals of what is no request, and
+ * endpoints that gave no answer to what may not be asked twice. */
+typedef struct HaproxyPage {
+        int status;
+        const char *reason, *name, *title, *text;
+} HaproxyPage;
+
+static const HaproxyPage pages[] = {
+        { 400, "Bad Request", "refused-request", "Bad request",
+          "What came here is not a request that can be passed on." },
+        { 405, "Method Not Allowed", "refused-request", "Method not allowed",
+          "This is no proxy: CONNECT is refused." },
+        { 500, "Internal Server Error", "refused", "No answer",
+          "The request could not be passed on." },
+        { 502, "Bad Gateway", "refused", "No answer",
+          "The preview closed the connection before it answered." },
+        { 503, "Service Unavailable", "unready", "One moment",
+          "This preview does not answer just now. This page looks again by itself." },
+        { 504, "Gateway Timeout", "refused", "No answer",
+          "The preview took the request and did not answer in time." },
+};
+
 char *haproxy_config(const HaproxyNames *names) {
         auto_cleanup(freep) char *rest = NULL;
         auto_strbuf b = { 0 };
 
-        strbuf_addf(&b, before_listen, names->dir);
+        strbuf_add(&b, defaults);
+        for (size_t i = 0; i < N_ELEMENTS(pages); i++)
+                strbuf_addf(&b, "  errorfile %d %s/%d.http\n", pages[i].status, names->dir,
+                            pages[i].status);
+        strbuf_add(&b, before_bind);
         strbuf_addf(&b, "  bind %s\n", names->listen);
         strbuf_addf(&b, after_listen, names->dir, names->door);
         rest = strbuf_take(&b);
@@ -92,12 +116,13 @@ char *haproxy_config(const HaproxyNames *names) {
                 "global\n"
                 "  description mayfly-%016llx\n"
                 "  maxconn 8000\n"
+                "  nbthread %u\n"
                 "%s"
                 "  stats socket %s/haproxy.sock mode 600 level operator expose-fd listeners\n"
                 "  stats timeout 20d\n"
                 "  hard-stop-after 30m\n"
                 "\n%s",
-                (unsigned long long) hash_string(0, rest),
+                (unsigned long long) hash_string(0, rest), names->n_threads,
                 names->drop_root ? "  user haproxy\n  group haproxy\n" : "", names->dir, rest);
 }
 
@@ -107,32 +132,49 @@ char *haproxy_description(const char *text) {
         return at ? strndup(at, strcspn(at, " \r\n")) : NULL;
 }
 
+/* One expression instead of a list: HAProxy would look for one after the other in each request. */
 char *haproxy_robots(void) {
         StrBuf b = { 0 };
 
-        for (const char *const *r = robots_agents; *r; r++)
-                strbuf_addf(&b, "%s\n", *r);
+        for (const char *const *r = robots_agents; *r; r++) {
+                strbuf_add(&b, r == robots_agents ? "" : "|");
+                for (const char *c = *r; *c; c++)
+                        strbuf_addf(&b, strchr("().[]{}*+?^$|\\", *c) ? "\\%c" : "%c", *c);
+        }
+        strbuf_add(&b, "\n");
         return strbuf_take(&b);
 }
 
-/* Shown when neither the endpoint nor the daemon answers: it looks again by itself. */
-char *haproxy_unready_page(void) {
-        static const char body[] =
-                "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"
-                "<meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">\n"
-                "<meta http-equiv=\"refresh\" content=\"2\">\n<title>One moment</title>\n"
-                "<style>:root{color-scheme:light dark}body{margin:15vh auto;max-width:34rem;"
-                "padding:0 1.5rem;font:1rem/1.5 system-ui,sans-serif}</style>\n</head>\n<body>\n<main>\n"
-                "<h1>One moment</h1>\n<p role=\"status\">This preview does not answer just now. "
-                "This page looks again by itself.</p>\n"
-                "</main>\n</body>\n</html>\n";
-
+static char *page_html(const HaproxyPage *page) {
         return str_format(
-                "HTTP/1.0 503 Service Unavailable\r\nContent-Type: text/html; charset=utf-8\r\n"
+                "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"
+                "<meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">\n%s"
+                "<title>%s</title>\n<style>:root{color-scheme:light dark}body{margin:15vh auto;"
+                "max-width:34rem;padding:0 1.5rem;font:1rem/1.5 system-ui,sans-serif}</style>\n"
+                "</head>\n<body>\n<main>\n<h1>%s</h1>\n<p role=\"status\">%s</p>\n</main>\n</body>\n"
+                "</html>\n",
+                page->status == 503 ? "<meta http-equiv=\"refresh\" content=\"2\">\n" : "",
+                page->title, page->title, page->text);
+}
+
+int haproxy_page(size_t i, int *ret_status, char **ret_text) {
+        auto_cleanup(freep) char *html = NULL;
+        const HaproxyPage *page = pages + i;
+
+        if (i >= N_ELEMENTS(pages))
+                return 0;
+        html = page_html(page);
+        if (!html)
+                return -ENOMEM;
+        *ret_text = str_format(
+                "HTTP/1.0 %d %s\r\nContent-Type: text/html; charset=utf-8\r\n"
                 "Content-Length: %zu\r\nConnection: close\r\nCache-Control: no-store\r\n"
-                "Retry-After: 2\r\nContent-Security-Policy: default-src 'none'; style-src "
-                "'unsafe-inline'\r\nMayfly-Page: unready\r\n\r\n%s",
-                strlen(body), body);
+                "%sContent-Security-Policy: default-src 'none'; style-src 'unsafe-inline'\r\n"
+                "X-Content-Type-Options: nosniff\r\nMayfly-Page: %s\r\n\r\n%s",
+                page->status, page->reason, strlen(html),
+                page->status == 503 ? "Retry-After: 2\r\n" : "", page->name, html);
+        *ret_status = page->status;
+        return *ret_text ? 1 : -ENOMEM;
 }
 
 bool haproxy_word_valid(const char *s) {

@@ -8,6 +8,7 @@
 typedef struct HaproxyNames { /* absolute paths, addresses as HAProxy writes them */
         const char *dir, *listen, *door;
         bool drop_root; /* run as the user that Debian's package makes */
+        unsigned n_threads;
 } HaproxyNames;
 
 /* The whole configuration, owned; NULL when out of memory. Its "description" is a hash of the rest, by
@@ -15,8 +16,10 @@ typedef struct HaproxyNames { /* absolute paths, addresses as HAProxy writes the
 char *haproxy_config(const HaproxyNames *names);
 /* The description within a configuration or the answer to "show info"; owned, NULL when there is none. */
 char *haproxy_description(const char *text);
+/* A regular expression that the names of robots match. */
 char *haproxy_robots(void);
-char *haproxy_unready_page(void);
+/* The i-th answer of its own, for the file DIR/STATUS.http: 1 with *ret_text owned, 0 after the last. */
+int haproxy_page(size_t i, int *ret_status, char **ret_text);
 /* A path that needs no quoting in the configuration, in a map or in a command. */
 bool haproxy_word_valid(const char *s);
 

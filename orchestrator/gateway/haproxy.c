@@ -3,6 +3,7 @@
 
 #include <poll.h>
 #include <pwd.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -10,6 +11,7 @@
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 #include "orchestrator/base/io.h"
 #include "orchestrator/base/limits.h"
@@ -50,7 +52,24 @@ static int64_t now_ms(void) {
 
 /* ---- starting a process ---- */
 
+/* Ours, and that the C library keeps a busy moment's memory for the next: without it the heap is given
+ * back and asked for again many times a second, an eighth of HAProxy's time. */
+static char **environment(void) {
+        static const char *const memory[] = { "MALLOC_TRIM_THRESHOLD_=33554432",
+                                              "MALLOC_TOP_PAD_=1048576" };
+        auto_cleanup(strv_freep) char **v = NULL;
+
+        for (char **e = environ; e && *e; e++)
+                if (strv_add(&v, *e) < 0)
+                        return NULL;
+        for (size_t i = 0; i < N_ELEMENTS(memory); i++)
+                if (strv_add(&v, memory[i]) < 0)
+                        return NULL;
+        return TAKE(v);
+}
+
 static int process_begin(Haproxy *h, const char *old_pid, Error *reterr) {
+        auto_cleanup(strv_freep) char **env = environment();
         const char *argv[] = { h->program, "-D", "-f", h->config_path, "-p", h->pid_path,
                                NULL,       NULL, NULL, NULL,           NULL };
 
@@ -60,7 +79,9 @@ static int process_begin(Haproxy *h, const char *old_pid, Error *reterr) {
                 argv[8] = "-sf";
                 argv[9] = old_pid;
         }
-        return child_start((char *const *) argv, NULL, CHILD_SESSION | CHILD_OUT | CHILD_ERR,
+        if (!env)
+                return -ENOMEM;
+        return child_start((char *const *) argv, env, CHILD_SESSION | CHILD_OUT | CHILD_ERR,
                            &h->child, reterr);
 }
 
@@ -211,24 +232,38 @@ static void on_timer(void *userdata) {
 
 /* ---- the start ---- */
 
-static int write_files(Haproxy *h, Error *reterr) {
-        struct {
-                const char *name;
-                char *text;
-        } files[] = { { "haproxy.cfg", strdup(h->config) },
-                      { "robots.lst", haproxy_robots() },
-                      { "unready.http", haproxy_unready_page() } };
-        int r = 0;
+static int write_one(Haproxy *h, const char *name, const char *text, Error *reterr) {
+        auto_cleanup(freep) char *path = path_join(h->setup->run_dir, name);
 
-        for (size_t i = 0; i < N_ELEMENTS(files); i++) {
-                auto_cleanup(freep) char *path = path_join(h->setup->run_dir, files[i].name);
+        if (!path || !text)
+                return -ENOMEM;
+        return write_file(path, text, strlen(text), 0644, reterr);
+}
 
-                if (r == 0 && (!path || !files[i].text))
-                        r = -ENOMEM;
-                if (r == 0)
-                        r = write_file(path, files[i].text, strlen(files[i].text), 0644, reterr);
-                free(files[i].text);
+static int write_pages(Haproxy *h, Error *reterr) {
+        for (size_t i = 0;; i++) {
+                auto_cleanup(freep) char *text = NULL, *name = NULL;
+                int status = 0, r;
+
+                r = haproxy_page(i, &status, &text);
+                if (r <= 0)
+                        return r;
+                name = str_format("%d.http", status);
+                r = name ? write_one(h, name, text, reterr) : -ENOMEM;
+                if (r < 0)
+                        return r;
         }
+}
+
+static int write_files(Haproxy *h, Error *reterr) {
+        auto_cleanup(freep) char *robots = haproxy_robots();
+        int r;
+
+        r = write_one(h, "haproxy.cfg", h->config, reterr);
+        if (r == 0)
+                r = write_one(h, "robots.lst", robots, reterr);
+        if (r == 0)
+                r = write_pages(h, reterr);
         return r < 0 ? r : haproxy_map_write(h->map, reterr);
 }
 
@@ -279,10 +314,20 @@ static int find_or_start(Haproxy *h, Error *reterr) {
         return r < 0 ? r : adopt(h, reterr);
 }
 
+/* Half of the processors: the previews want the rest, and threads that share connections cost more
+ * for each request than one does. */
+static unsigned threads(void) {
+        cpu_set_t set;
+        int n = sched_getaffinity(0, sizeof(set), &set) == 0 ? CPU_COUNT(&set) / 2 : 1;
+
+        return n < 1 ? 1 : n > LIMIT_HAPROXY_THREADS ? LIMIT_HAPROXY_THREADS : (unsigned) n;
+}
+
 static int make_names(Haproxy *h, const Address *door, Error *reterr) {
         const char *dir = h->setup->run_dir;
         char door_text[ADDRESS_TEXT_MAX], listen_text[ADDRESS_TEXT_MAX];
-        HaproxyNames names = { dir, listen_text, door_text, geteuid() == 0 && getpwnam("haproxy") };
+        HaproxyNames names = { dir, listen_text, door_text, geteuid() == 0 && getpwnam("haproxy"),
+                               threads() };
         Address address;
         int r;
 

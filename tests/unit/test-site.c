@@ -234,7 +234,7 @@ static void test_views(void **state) {
 }
 
 static void test_configuration_knows_itself(void **state) {
-        HaproxyNames names = { "/run/x", "0.0.0.0:80", "127.0.0.1:8150", false };
+        HaproxyNames names = { "/run/x", "0.0.0.0:80", "127.0.0.1:8150", false, 1 };
         auto_cleanup(freep) char *one = haproxy_config(&names), *two = NULL, *three = NULL;
         auto_cleanup(freep) char *first = haproxy_description(one), *second = NULL, *third = NULL;
 

@@ -16,6 +16,7 @@ def database():
 
 class Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    wbufsize = 65536  # head and body in one write: two would wait for each other's acknowledgement
 
     def answer(self, status, value):
         body = json.dumps(value).encode()
@@ -52,4 +53,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
             super().log_message(form, *args)
 
 
-http.server.ThreadingHTTPServer(("", int(os.environ["PORT"])), Handler).serve_forever()
+class Server(http.server.ThreadingHTTPServer):
+    request_queue_size = 128
+
+
+Server(("", int(os.environ["PORT"])), Handler).serve_forever()
