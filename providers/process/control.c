@@ -1,6 +1,6 @@
 /* The keeper's control socket "ctl" in its folder: one JSON object with a "verb" each way, one line.
  *   wait    {"state":"ready","notes":[...]} or {"state":"failed","class","message"}, when it is so
- *   status  {"state","detail","digest","notes","containers":[{"name","state","restarts"}]}
+ *   status  {"state","detail","digest","started_ms","notes","containers":[{"name","state","restarts"}]}
  *   stop    {"state":"stopped"} when everything has ended; the keeper ends then
  *   watch   {"change":"ready"|"unready"|"stopped","detail"} each time
  *   enter   {"state":"entered"} with the pidfd of the container's process 1 and its launch record
@@ -128,9 +128,11 @@ static void answer_status(Keeper *k, Client *client) {
                                                        (int) c->restarts));
         }
         client_send(k, client,
-                    json_pack("{s:s,s:s,s:O?,s:o,s:o}", "state", keeper_state_to_string(k->state),
-                              "detail", state_detail(k, detail, sizeof(detail)), "digest",
-                              json_object_get(k->spec, "digest"), "notes", notes_json(k),
+                    json_pack("{s:s,s:s,s:O?,s:O*,s:o,s:o}", "state",
+                              keeper_state_to_string(k->state), "detail",
+                              state_detail(k, detail, sizeof(detail)), "digest",
+                              json_object_get(k->spec, "digest"), "started_ms",
+                              json_object_get(k->spec, "started_ms"), "notes", notes_json(k),
                               "containers", containers),
                     NULL, 0);
 }

@@ -6,8 +6,8 @@
  * sleeps when nothing happens. It uses little of the machine: no event library, no crypto.
  *
  * Descriptors at its start: KEEPER_FD_... below. Standard input is the spec, one JSON object:
- *   role (workload, build, hold), marker, uid, digest, run (absolute path of its folder), root, user,
- *   bwrap, inside, hostname, siblings, checkout, checkout_writable, visible, host_network, netns,
+ *   role (workload, build, hold), marker, uid, digest, started_ms, run (absolute path of its folder),
+ *   root, user, bwrap, inside, hostname, siblings, checkout, checkout_writable, visible, host_network, netns,
  *   address, ports [target ports that must answer], listeners [target port of each listener],
  *   containers [as in a workload's params, with argv, env and cwd], pids,
  *   start_timeout_ms, stop_timeout_ms, readiness_interval_ms, timeout_ms */

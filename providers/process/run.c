@@ -77,10 +77,10 @@ int run_open(SdkCall *call, bool make, Run *ret, Error *reterr) {
         int r;
 
         run.path = path_join(call->state_dir, call->uid);
-        run.lock_path = str_format("%s/%s.lock", call->state_dir, call->uid);
+        run.lock_path = path_join(call->state_dir, "resources.lock");
         if (!name || !run.path || !run.lock_path)
                 return -ENOMEM;
-        r = lock_take(run.lock_path, &run.lock_fd, reterr);
+        r = lock_name_take(run.lock_path, call->uid, &run.lock_fd, reterr);
         if (r < 0)
                 return r;
         r = mark_check(&run, name, make ? reterr : &quiet);
@@ -107,7 +107,7 @@ int run_open(SdkCall *call, bool make, Run *ret, Error *reterr) {
 void run_done(Run *run) {
         run->dir_fd = fd_close(run->dir_fd);
         if (run->lock_fd >= 0 && !run->marked)
-                lock_remove(run->lock_path); /* made for a look at something absent */
+                lock_name_remove(run->lock_path, run->lock_fd); /* nothing of ours is left */
         run->lock_fd = fd_close(run->lock_fd);
         free(TAKE(run->path));
         free(TAKE(run->lock_path));
@@ -156,7 +156,7 @@ int run_remove(Run *run, Error *reterr) {
         r = mark_remove(run->call->state_dir, name, reterr);
         if (r < 0)
                 return r;
-        run->marked = false; /* the lock goes with run_done() */
+        run->marked = false;
         return report_removed(run->call, was, "file", run->path);
 }
 

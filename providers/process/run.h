@@ -1,6 +1,6 @@
 /* What a resource has on disk and the way to its keeper. STATE is the provider's folder:
  *   STATE/UID.TYPE   mark: a link whose text is the marker; first made, last removed
- *   STATE/UID.lock   held by the call that works on the resource
+ *   STATE/resources.lock   the call that works on a resource holds its name in it
  *   STATE/UID/       its folder (0700): keeper.json, keeper.lock, keeper.log, ctl, files/, logs/, asleep
  * keeper.lock is locked by the keeper as long as it lives, from before it is started: it is the proof
  * that there is one. keeper.json says which process that is. */
@@ -24,7 +24,7 @@ typedef struct Run {
 /* Takes the lock of the resource; with make, makes mark and folder. Refuses another marker. */
 int run_open(SdkCall *call, bool make, Run *ret, Error *reterr);
 void run_done(Run *run);
-/* Removes folder, mark and lock; reports what it removed. */
+/* Removes folder and mark; reports what it removed. */
 int run_remove(Run *run, Error *reterr);
 
 /* Replaces a file in the folder as a whole. Not synced: what a power loss takes is made again. */

@@ -289,17 +289,19 @@ static int outputs_set(SdkCall *call, const json_t *forward, int64_t started_ms,
         return call->ret_outputs && call->ret_state && call->ret_extra ? 0 : -ENOMEM;
 }
 
-static int workload_fresh(Run *run, int lock, const char *digest, int64_t started_ms,
-                          Error *reterr) {
+static int workload_fresh(Run *run, int lock, const char *digest, Error *reterr) {
         auto_cleanup(plan_done) KeeperPlan plan = { .netns_fd = -1, .holder_pidfd = -1 };
         auto_cleanup(closep) int fd = -1;
         auto_cleanup(keeper_reader_done) KeeperReader reader = KEEPER_READER(-1);
         json_auto_t *spec = NULL, *forward = json_object(), *reply = NULL;
+        int64_t started_ms = clock_wall_ms(&clock_system);
         int r = workload_spec(run, &plan, forward, &spec, reterr);
 
         if (r < 0)
                 return r;
-        (void) json_object_set_new(spec, "digest", json_string(digest));
+        if (json_object_set_new(spec, "digest", json_string(digest)) < 0 ||
+            json_object_set_new(spec, "started_ms", json_integer(started_ms)) < 0)
+                return -ENOMEM;
         plan.spec = spec;
         r = forward_save(run, forward, reterr);
         if (r < 0)
@@ -315,7 +317,7 @@ static int workload_fresh(Run *run, int lock, const char *digest, int64_t starte
 }
 
 /* A keeper lives: wait for it, when it is for these params. 1: it is not, or it went away. */
-static int workload_adopt(Run *run, const char *digest, int64_t started_ms, Error *reterr) {
+static int workload_adopt(Run *run, const char *digest, Error *reterr) {
         auto_cleanup(closep) int fd = -1;
         auto_cleanup(keeper_reader_done) KeeperReader reader = KEEPER_READER(-1);
         json_auto_t *status = NULL, *forward = NULL, *reply = NULL;
@@ -330,7 +332,8 @@ static int workload_adopt(Run *run, const char *digest, int64_t started_ms, Erro
         reader.fd = fd;
         forward = forward_load(run);
         r = keeper_await(run->call, &reader, &reply, reterr);
-        return r < 0 ? r : outputs_set(run->call, forward, started_ms, reply);
+        return r < 0 ? r
+                     : outputs_set(run->call, forward, sdk_integer(status, "started_ms", 0), reply);
 }
 
 /* A keeper that said why the start failed is ending: nothing of it is left when that is answered. */
@@ -345,7 +348,6 @@ static int start_end(Run *run, int r) {
 int workload_provision(SdkCall *call, Error *reterr) {
         auto_cleanup(run_done) Run run = { .lock_fd = -1, .dir_fd = -1 };
         auto_cleanup(closep) int lock = -1;
-        int64_t started_ms = clock_wall_ms(&clock_system);
         char digest[DIGEST_SIZE];
         int r = run_open(call, true, &run, reterr);
 
@@ -357,7 +359,7 @@ int workload_provision(SdkCall *call, Error *reterr) {
         if (r < 0)
                 return r;
         if (r > 0) {
-                r = workload_adopt(&run, digest, started_ms, reterr);
+                r = workload_adopt(&run, digest, reterr);
                 if (r <= 0)
                         return start_end(&run, r);
         }
@@ -367,7 +369,7 @@ int workload_provision(SdkCall *call, Error *reterr) {
                 r = keeper_alive(&run, &lock, reterr);
         if (r != 0)
                 return r < 0 ? r : error_set(reterr, -EIO, "A keeper was started meanwhile");
-        r = workload_fresh(&run, lock, digest, started_ms, reterr);
+        r = workload_fresh(&run, lock, digest, reterr);
         lock = fd_close(lock);
         return start_end(&run, r);
 }

@@ -7,6 +7,7 @@
 #include <sys/file.h>
 #include <sys/stat.h>
 
+#include "orchestrator/base/hash.h"
 #include "orchestrator/base/io.h"
 #include "orchestrator/base/str.h"
 
@@ -202,6 +203,36 @@ int lock_take(const char *path, int *ret_fd, Error *reterr) {
                         return 0;
                 }
         }
+}
+
+int lock_name_take(const char *path, const char *name, int *ret_fd, Error *reterr) {
+        struct flock lock = { .l_type = F_WRLCK,
+                              .l_whence = SEEK_SET,
+                              .l_start = (off_t) (hash_string(0, name) >> 2),
+                              .l_len = 1 };
+
+        for (;;) {
+                auto_cleanup(closep) int fd =
+                        open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+
+                if (fd < 0)
+                        return error_set(reterr, -errno, "Cannot open the lock '%s': %s", path,
+                                         strerror(errno));
+                if (fcntl(fd, F_OFD_SETLKW, &lock) < 0)
+                        return error_set(reterr, -errno, "Cannot lock '%s': %s", path,
+                                         strerror(errno));
+                if (lock_is_current(fd, path)) {
+                        *ret_fd = TAKE_FD(fd);
+                        return 0;
+                }
+        }
+}
+
+void lock_name_remove(const char *path, int fd) {
+        struct flock all = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
+
+        if (fcntl(fd, F_OFD_SETLK, &all) == 0)
+                (void) unlink(path);
 }
 
 void lock_remove(const char *path) {

@@ -37,3 +37,10 @@ int mark_report(SdkCall *call, const char *list, const char *kind, const char *n
  * those who wait for it notice and start over with the new file. */
 int lock_take(const char *path, int *ret_fd, Error *reterr);
 void lock_remove(const char *path);
+
+/* A lock of one name among many, in one file (a byte of it, chosen by the name's hash): the file says
+ * nothing of its names, so it may be there before and after the mark of what is locked. Waits like
+ * lock_take(); closing the descriptor unlocks. lock_name_remove() removes the file unless a name is
+ * locked by somebody else; the caller still holds its own. */
+int lock_name_take(const char *path, const char *name, int *ret_fd, Error *reterr);
+void lock_name_remove(const char *path, int fd);

@@ -86,6 +86,36 @@ static void test_a_removed_lock_is_noticed(void **state) {
         assert_int_equal(status, 0);
 }
 
+/* A name is locked once; other names are free; the file goes with its last name, and whoever waits for
+ * one in the old file notices. */
+static void test_names_share_a_lock_file(void **state) {
+        auto_cleanup(freep) char *path = path_join(*state, "names.lock");
+        auto_cleanup(closep) int a = -1, b = -1;
+        int status;
+        pid_t pid;
+
+        assert_int_equal(lock_name_take(path, "a", &a, NULL), 0);
+        assert_int_equal(lock_name_take(path, "b", &b, NULL), 0);
+        lock_name_remove(path, b);
+        assert_true(path_exists(path)); /* "a" is held */
+        b = fd_close(b);
+        pid = fork();
+        if (pid == 0) {
+                int other = -1, r;
+
+                close(a);
+                r = lock_name_take(path, "a", &other, NULL);
+                _exit(r == 0 && path_exists(path) ? 0 : 1);
+        }
+        usleep(20000); /* it waits by now; right either way */
+        assert_int_equal(waitpid(pid, &status, WNOHANG), 0);
+        lock_name_remove(path, a);
+        assert_false(path_exists(path));
+        a = fd_close(a);
+        assert_int_equal(waitpid(pid, &status, 0), pid);
+        assert_int_equal(status, 0);
+}
+
 int main(void) {
         static const struct CMUnitTest tests[] = {
                 cmocka_unit_test_setup_teardown(test_a_mark_is_never_replaced, folder_make,
@@ -94,6 +124,8 @@ int main(void) {
                 cmocka_unit_test_setup_teardown(test_each_sees_marks_only, folder_make,
                                                 folder_remove),
                 cmocka_unit_test_setup_teardown(test_a_removed_lock_is_noticed, folder_make,
+                                                folder_remove),
+                cmocka_unit_test_setup_teardown(test_names_share_a_lock_file, folder_make,
                                                 folder_remove),
         };
 
