@@ -125,12 +125,17 @@ static bool has_place(View *v, const Part *p, bool build) {
                 look_again_at(v->look, slow);
                 return false;
         }
-        if (e->n_running >= LIMIT_PROVIDER_CALLS ||
-            (build && e->n_builds >= LIMIT_PROVIDER_BUILDS) ||
-            calls_of(e, v->env.id) >= LIMIT_PROVIDER_CALLS_PER_ENVIRONMENT) {
-                look_wait(e, v->look);
+        if (calls_of(e, v->env.id) >= LIMIT_PROVIDER_CALLS_PER_ENVIRONMENT)
+                return false; /* the reply to each of them is a reason to look again */
+        if (e->n_running >= LIMIT_PROVIDER_CALLS) {
+                look_wait(e, v->look, LOOK_WAITS_FOR_PLACE);
                 return false;
         }
+        if (build && e->n_builds >= LIMIT_PROVIDER_BUILDS) {
+                look_wait(e, v->look, LOOK_WAITS_FOR_BUILD);
+                return false;
+        }
+        v->look->ticket = 0;
         return true;
 }
 
@@ -429,7 +434,7 @@ static int reply_apply_part(Engine *e, Call *c, Error *reterr) {
 }
 
 int call_apply_replies(Engine *e, Error *reterr) {
-        unsigned n = 0;
+        unsigned n = 0, n_builds = 0;
 
         crash_point("call.reply");
         for (Call *c = e->replies; c; c = c->next_reply) {
@@ -438,6 +443,7 @@ int call_apply_replies(Engine *e, Error *reterr) {
                 if (c->kind == CALL_RESOURCE) {
                         r = reply_apply_part(e, c, reterr);
                         n++;
+                        n_builds += c->build;
                 } else {
                         call_leave(e, c);
                         c->state = CALL_REPLIED;
@@ -449,6 +455,7 @@ int call_apply_replies(Engine *e, Error *reterr) {
                 if (r < 0)
                         return r;
         }
-        look_release_waiting(e, n);
+        look_release_waiting(e, LOOK_WAITS_FOR_BUILD, n_builds);
+        look_release_waiting(e, LOOK_WAITS_FOR_PLACE, n);
         return 0;
 }

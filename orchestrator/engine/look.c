@@ -1,6 +1,8 @@
 /* Which environments are worth a look. Marking is cheap and may happen any number of times; one turn
  * looks at each marked one. A look that cannot start a call because no place is free waits in a second
- * queue, first come first served, so that no environment starves behind a busy one. */
+ * queue, first come first served. When places become free those that wait are looked at before those
+ * that just had one, and who still got none keeps its place in the queue: so no environment starves
+ * behind busy ones. */
 #include "orchestrator/engine/private.h"
 
 /* Looks in one turn; what is left is done in the next one, so that a turn stays short. */
@@ -71,13 +73,17 @@ static void queue_remove(Look **first, Look **last, Look *look) {
         }
 }
 
+static void look_unwait(Engine *e, Look *look) {
+        if (look->waiting)
+                queue_remove(&e->waiting[look->waiting].first, &e->waiting[look->waiting].last,
+                             look);
+        look->waiting = LOOK_WAITS_NOT;
+}
+
 static void look_queue(Engine *e, Look *look) {
         if (look->queued)
                 return;
-        if (look->waiting) {
-                queue_remove(&e->waiting, &e->waiting_last, look);
-                look->waiting = false;
-        }
+        look_unwait(e, look);
         look->queued = true;
         queue_push(&e->dirty, &e->dirty_last, look);
 }
@@ -105,20 +111,39 @@ void look_mark_all(Engine *e) {
                 log_error("Cannot list the environments: %s", error_text(&error, r));
 }
 
-void look_wait(Engine *e, Look *look) {
-        if (look->waiting || look->queued)
+void look_wait(Engine *e, Look *look, LookWait what) {
+        Look **at = &e->waiting[what].first;
+
+        if (look->queued || look->waiting == what || look->waiting == LOOK_WAITS_FOR_PLACE)
+                return; /* with a place it sees for itself whether it may build */
+        look_unwait(e, look);
+        look->waiting = what;
+        if (look->ticket == 0)
+                look->ticket = ++e->last_ticket;
+        if (!*at || e->waiting[what].last->ticket < look->ticket) {
+                queue_push(&e->waiting[what].first, &e->waiting[what].last, look);
                 return;
-        look->waiting = true;
-        queue_push(&e->waiting, &e->waiting_last, look);
+        }
+        while ((*at)->ticket < look->ticket) /* the last one's is not */
+                at = &(*at)->next;
+        look->next = *at;
+        *at = look;
 }
 
-void look_release_waiting(Engine *e, unsigned n) {
-        Look *look;
+void look_release_waiting(Engine *e, LookWait what, unsigned n) {
+        Look *first = NULL, *last = NULL, *look;
 
-        while (n-- > 0 && (look = queue_pop(&e->waiting, &e->waiting_last))) {
-                look->waiting = false;
-                look_queue(e, look);
+        while (n-- > 0 && (look = queue_pop(&e->waiting[what].first, &e->waiting[what].last))) {
+                look->waiting = LOOK_WAITS_NOT;
+                look->queued = true;
+                queue_push(&first, &last, look);
         }
+        if (!first)
+                return;
+        last->next = e->dirty;
+        e->dirty = first;
+        if (!e->dirty_last)
+                e->dirty_last = last;
 }
 
 void look_again_at(Look *look, int64_t ms) {

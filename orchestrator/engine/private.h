@@ -21,11 +21,18 @@
 #include "orchestrator/engine/engine.h"
 #include "reaper/reaper.h"
 
+typedef enum LookWait {
+        LOOK_WAITS_NOT,
+        LOOK_WAITS_FOR_PLACE,
+        LOOK_WAITS_FOR_BUILD, /* only for one: of the calls that are builds */
+        _LOOK_WAIT_MAX,
+} LookWait;
+
 typedef struct Look {
         char *id; /* of the environment */
         struct Look *next;
         bool queued;      /* in the dirty queue */
-        bool waiting;     /* wants to start calls and no place is free */
+        LookWait waiting; /* wants to start calls and no place is free */
         bool visited;     /* a visitor came, not handled yet */
         bool visit_taken; /* handled in this turn; comes back when the turn fails */
         bool looked;      /* looked at in this turn */
@@ -36,6 +43,7 @@ typedef struct Look {
         int64_t again_ms; /* look again then; 0: no such time */
         int64_t asked_ms;
         unsigned failures; /* looks in a row that ended in an error */
+        uint64_t ticket; /* its place among those that wait, kept until it got something; 0: none */
 } Look;
 
 typedef enum CallState {
@@ -114,7 +122,10 @@ struct Engine {
 
         Map *looks;
         Look *dirty, *dirty_last;
-        Look *waiting, *waiting_last;
+        struct {
+                Look *first, *last;
+        } waiting[_LOOK_WAIT_MAX];
+        uint64_t last_ticket;
 
         Look *asking; /* the front is being asked about it just now */
 
@@ -199,8 +210,8 @@ Generation *view_under_way(View *v);
 Look *look_get(Engine *e, const char *environment_id); /* NULL when out of memory */
 void look_mark(Engine *e, const char *environment_id);
 void look_mark_all(Engine *e);
-void look_wait(Engine *e, Look *look);
-void look_release_waiting(Engine *e, unsigned n);
+void look_wait(Engine *e, Look *look, LookWait what);
+void look_release_waiting(Engine *e, LookWait what, unsigned n);
 void look_again_at(Look *look, int64_t ms);
 Look *look_next(Engine *e);
 void look_free(void *look);

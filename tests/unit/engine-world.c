@@ -65,7 +65,7 @@ static int start(void *userdata, const ProviderCall *call, Error *reterr) {
                 n += *(*at)->uid != 0;
         }
         *at = p;
-        if (n > f->n_most)
+        if (*p->uid && n > f->n_most)
                 f->n_most = n;
         return 0;
 }
@@ -127,7 +127,9 @@ static int file_read(void *userdata, const char *path, size_t max, char **ret, s
                 "      /data:\n        source: ${resources.data}\nresources:\n  data:\n    type: volume\n";
         const char *content = streq(userdata, C_COMMIT) ? "metadata: [\n" : good;
 
-        if (!streq(path, "score.yaml"))
+        if (streq(path, "mayfly.yaml") && streq(userdata, D_COMMIT))
+                content = "workloads:\n  web:\n    build:\n      command: [make]\n";
+        else if (!streq(path, "score.yaml"))
                 return error_set(reterr, -ENOENT, "No file '%s'", path);
         *ret = strdup(content);
         *ret_size = strlen(content);
@@ -308,11 +310,14 @@ void turns(Fixture *f) {
 }
 
 bool answer_first(Fixture *f) {
-        Pending *p = f->first;
+        Pending **at = &f->first, *p;
 
+        while (*at && streq_null(f->held_type, (*at)->type))
+                at = &(*at)->next;
+        p = *at;
         if (!p)
                 return false;
-        f->first = p->next;
+        *at = p->next;
         answer(f, p);
         pending_free(p);
         return true;

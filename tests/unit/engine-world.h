@@ -17,6 +17,7 @@
 #define A_COMMIT "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
 #define B_COMMIT "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb"
 #define C_COMMIT "cccccccccccccccccccccccccccccccccccccccc" /* its file is no YAML */
+#define D_COMMIT "dddddddddddddddddddddddddddddddddddddddd" /* it has a build */
 
 typedef struct Pending {
         struct Pending *next;
@@ -51,6 +52,7 @@ typedef struct Fixture {
         const char *foreign; /* uid in whose place somebody else's thing stands */
         char foreign_uid[ID_SIZE];
         unsigned n_foreign_touched;
+        const char *held_type;  /* calls for things of this type are not answered */
         const char *stays_type; /* things of this type are said to be removed, and stay */
         char **log;             /* each call that was started: "VERB TYPE UID" */
         unsigned n_most;        /* most calls under way at the same time */

@@ -123,9 +123,10 @@ static void F04_shared_thing_lost_with_a_generation(void **state) {
 /* ---- F10, F11 ---- */
 
 static Config *with_clocks(const char *yaml) {
+        SpecFaults faults = { 0 };
         Config *config;
 
-        assert_int_equal(config_parse("mayflyd.yaml", yaml, strlen(yaml), &config, NULL, NULL), 0);
+        assert_int_equal(config_parse("m", yaml, strlen(yaml), &config, &faults, NULL), 0);
         return config;
 }
 
