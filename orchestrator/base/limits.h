@@ -106,6 +106,15 @@
 #define LIMIT_PROCESS_LIVENESS_FAILURES 3
 #define LIMIT_PROCESS_PROBE_MS          1000
 
+/* unchanged builds: what is compared, one output, and the outputs of one environment */
+#define LIMIT_BUILD_INPUTS         1000
+#define LIMIT_BUILD_TREE_ENTRIES   200000
+#define LIMIT_BUILD_TREE_BYTES     (4LL * 1024 * 1024 * 1024)
+#define LIMIT_BUILD_OUTPUT_ENTRIES 100000
+#define LIMIT_BUILD_OUTPUT_BYTES   (512LL * 1024 * 1024)
+#define LIMIT_BUILD_STORE_BYTES    (1024LL * 1024 * 1024)
+#define LIMIT_BUILD_STORE_KEPT     16
+
 /* provider calls, as the engine makes them */
 #define LIMIT_PROVIDER_BUILDS                8 /* of the calls: builds never hold up a wake or a removal */
 #define LIMIT_PROVIDER_CALLS_PER_ENVIRONMENT 8

@@ -73,8 +73,10 @@ static int print_resources(const json_t *resources, Error *reterr) {
 
         json_array_foreach(resources, i, x) {
                 char number[32];
+                const char *cause = cli_string(x, "cause");
                 const char *cells[] = { cli_string(x, "key"), number, cli_string(x, "provider"),
-                                        cli_string(x, "state"), cli_string(x, "cause") };
+                                        cli_string(x, "state"),
+                                        cause && *cause ? cause : cli_string(x, "detail") };
 
                 snprintf(number, sizeof(number), "%lld", (long long) cli_integer(x, "generation"));
                 if (cli_integer(x, "generation") == 0)

@@ -164,6 +164,21 @@ static int store_result(View *v, Part *p, const json_t *result, Error *reterr) {
         return ledger_resource_set_outputs(v->e->ledger, &p->row, text, names, reterr);
 }
 
+static const char *detail_of(const Call *c, const char *otherwise) {
+        const char *detail = json_string_value(json_object_get(c->result, "detail"));
+
+        return detail && *detail ? detail : otherwise;
+}
+
+static int event_ready(View *v, Part *p, const Call *c) {
+        auto_cleanup(freep) char *detail = view_scrub(v, detail_of(c, ""));
+
+        if (!detail)
+                return -ENOMEM;
+        return event_add(v->e, EVENT_RESOURCE_READY, event_of(v), "%s '%s' is ready%s%s",
+                         p->row.type, part_name(p), *detail ? ": " : "", detail);
+}
+
 static int outcome_ready(View *v, Part *p, Call *c, Error *reterr) {
         int r = c->result ? store_result(v, p, c->result, reterr) : 1;
 
@@ -187,10 +202,7 @@ static int outcome_ready(View *v, Part *p, Call *c, Error *reterr) {
         if (streq(p->row.type, "network") && map_put(v->e->sound, p->row.uid, v->e) < 0)
                 return -ENOMEM;
         r = part_move(v, p, RES_READY, reterr);
-        if (r < 0)
-                return r;
-        return event_add(v->e, EVENT_RESOURCE_READY, event_of(v), "%s '%s' is ready", p->row.type,
-                         part_name(p));
+        return r < 0 ? r : event_ready(v, p, c);
 }
 
 static int outcome_provision(View *v, Part *p, Call *c, Error *reterr) {
@@ -339,12 +351,6 @@ static Seen seen(const Part *p, const Call *c) {
         if (json_is_string(marker) && !streq(json_string_value(marker), p->row.marker))
                 return SEEN_FOREIGN;
         return SEEN_OURS;
-}
-
-static const char *detail_of(const Call *c, const char *otherwise) {
-        const char *detail = json_string_value(json_object_get(c->result, "detail"));
-
-        return detail && *detail ? detail : otherwise;
 }
 
 static int removed_for_good(View *v, Part *p, const char *how, Error *reterr) {

@@ -28,6 +28,7 @@ typedef struct Planner {
 
 #define KEY_CHECKOUT "checkout.default#checkout"
 #define KEY_NETWORK  "network.default#network"
+#define KEY_BUILDS   "volume.default#@builds"
 
 /* plan.c */
 bool planner_failed(const Planner *p);

@@ -54,6 +54,33 @@ static int build_timeout(Planner *p, const ScoreDocument *d, const json_t *build
         return json_object_set_new(n->params, "timeout_ms", json_integer(wish));
 }
 
+/* Where its provider keeps what it built, from one generation to the next: a volume of the environment,
+ * for all its builds. Its id holds "@", which no id in a file can. Without one, each commit is built. */
+static int build_store(Planner *p, size_t at) {
+        auto_error error = { 0 };
+        NodeWish wish = { .type = "volume",
+                          .class = "default",
+                          .id = "@builds",
+                          .name = "@builds",
+                          .implicit = true,
+                          .params = json_object() };
+        GraphNode *n;
+        int r = 0;
+
+        if (!graph_find(p->graph, KEY_BUILDS)) {
+                r = plan_node_add(p, &wish, &n, &error);
+                if (r == -ENOENT || r == -EINVAL)
+                        return 0;
+        } else
+                json_decref(wish.params);
+        if (r == 0 && json_object_set_new(p->graph->nodes[at].params, "store",
+                                          json_pack("{s:s}", "$outputs", KEY_BUILDS)) < 0)
+                r = -ENOMEM;
+        if (r == 0)
+                r = plan_node_refer(&p->graph->nodes[at], "@builds", KEY_BUILDS);
+        return r < 0 ? r : plan_node_depend(&p->graph->nodes[at], KEY_BUILDS);
+}
+
 static int build_add(Planner *p, const ScoreDocument *d, const char *folder, const json_t *build) {
         const json_t *inputs = json_object_get(build, "inputs");
         auto_error error = { 0 };
@@ -76,8 +103,10 @@ static int build_add(Planner *p, const ScoreDocument *d, const char *folder, con
         r = node_served(p, d, r, &error);
         if (r != 0)
                 return r < 0 ? r : 0;
-        r = build_timeout(p, d, build, n);
-        return r < 0 ? -ENOMEM : depend_on_ground(n);
+        r = build_timeout(p, d, build, n) < 0 ? -ENOMEM : depend_on_ground(n);
+        return r < 0 || !streq(n->provider, "process")
+                       ? r
+                       : build_store(p, (size_t) (n - p->graph->nodes));
 }
 
 /* ---- workload ---- */
@@ -95,8 +124,8 @@ static json_t *siblings(const Planner *p) {
 }
 
 static json_t *workload_params(const Planner *p, const ScoreDocument *d, const char *folder) {
-        return json_pack("{s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:[]}", "workload",
-                         d->workload, "directory", plan_directory(folder), "checkout",
+        return json_pack("{s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:[]}", "workload", d->workload,
+                         "directory", plan_directory(folder), "checkout",
                          TEXT("${resources.@checkout.path}"), "network",
                          TEXT("${resources.@network.namespace}"), "address",
                          TEXT("${resources.@network.address}"), "siblings", siblings(p), "ports",
@@ -117,8 +146,8 @@ static int workload_defaults(GraphNode *n) {
 
         for (size_t i = 0; i < N_ELEMENTS(defaults); i++)
                 if (!json_object_get(n->params, defaults[i].name) &&
-                    json_object_set_new(n->params, defaults[i].name,
-                                        json_integer(defaults[i].ms)) < 0)
+                    json_object_set_new(n->params, defaults[i].name, json_integer(defaults[i].ms)) <
+                            0)
                         return -ENOMEM;
         return 0;
 }

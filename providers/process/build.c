@@ -1,5 +1,6 @@
-/* The type build: the branch's command, once, in the sandbox of workloads with the checkout writable.
- * "done" in its folder holds the digest of what was built; whatever else a crash leaves is built again. */
+/* The type build: the branch's command, once, in the sandbox of workloads with the checkout writable, or
+ * the output of an earlier build that had the same inputs (store.h). "done" in its folder holds the
+ * digest of what was built; whatever else a crash leaves is built again. */
 #include <dirent.h>
 #include <fcntl.h>
 #include <string.h>
@@ -7,6 +8,7 @@
 
 #include "orchestrator/base/io.h"
 #include "orchestrator/base/str.h"
+#include "providers/process/store.h"
 #include "providers/process/types.h"
 
 #define BUILD_MS (10 * 60 * 1000)
@@ -140,9 +142,48 @@ static bool build_is_done(const Run *run, const char *digest) {
                (!digest || streq(text, digest));
 }
 
+static int build_command(Run *run, Error *reterr) {
+        auto_cleanup(closep) int lock = -1;
+        int r = keeper_alive(run, &lock, reterr);
+
+        if (r != 0)
+                return r < 0 ? r : error_set(reterr, -EIO, "A build was started meanwhile");
+        r = build_run(run, lock, reterr);
+        lock = fd_close(lock);
+        if (r == 0)
+                r = keeper_end(run, 5000, NULL, reterr); /* it is ending already */
+        else
+                (void) keeper_end(run, 2000, NULL, NULL);
+        return r;
+}
+
+/* Where its result comes from, for people: in the event, and kept as the state of the resource. */
+static int build_say(SdkCall *call, int64_t generation) {
+        auto_cleanup(freep) char *text =
+                str_format("taken from generation %lld: inputs unchanged", (long long) generation);
+
+        call->ret_state = text ? json_pack("{s:s}", "detail", text) : NULL;
+        call->ret_extra = text ? json_pack("{s:s}", "detail", text) : NULL;
+        return call->ret_state && call->ret_extra ? 0 : -ENOMEM;
+}
+
+static int build_make(Run *run, Error *reterr) {
+        auto_cleanup(store_done) Store store = { .fd = -1, .lock_fd = -1, .tree_fd = -1 };
+        int64_t generation = 0;
+        int r;
+
+        store_open(run->call, &store);
+        if (store_take(&store, spec_user(run->call), &generation) > 0)
+                return build_say(run->call, generation);
+        store_begin(&store);
+        r = build_command(run, reterr);
+        if (r == 0)
+                store_keep(&store);
+        return r;
+}
+
 int build_provision(SdkCall *call, Error *reterr) {
         auto_cleanup(run_done) Run run = { .lock_fd = -1, .dir_fd = -1 };
-        auto_cleanup(closep) int lock = -1;
         char digest[DIGEST_SIZE];
         int r = run_open(call, true, &run, reterr);
 
@@ -150,23 +191,16 @@ int build_provision(SdkCall *call, Error *reterr) {
                 r = json_digest(call->params, digest);
         if (r < 0)
                 return r;
-        if (build_is_done(&run, digest))
+        if (build_is_done(&run, digest)) {
+                call->ret_state =
+                        json_is_object(call->state) ? json_copy((json_t *) call->state) : NULL;
                 return 0;
+        }
         (void) unlinkat(run.dir_fd, "done", 0);
         r = keeper_end(&run, 1000, NULL, reterr);
         if (r == 0)
-                r = keeper_alive(&run, &lock, reterr);
-        if (r != 0)
-                return r < 0 ? r : error_set(reterr, -EIO, "A build was started meanwhile");
-        r = build_run(&run, lock, reterr);
-        lock = fd_close(lock);
-        if (r == 0)
-                r = keeper_end(&run, 5000, NULL, reterr); /* it is ending already */
-        else
-                (void) keeper_end(&run, 2000, NULL, NULL);
-        if (r < 0)
-                return r;
-        return run_put(&run, "done", digest, reterr);
+                r = build_make(&run, reterr);
+        return r < 0 ? r : run_put(&run, "done", digest, reterr);
 }
 
 int build_inspect(SdkCall *call, Error *reterr) {

@@ -17,9 +17,11 @@ static const SdkType types[] = {
           .provision = build_provision,
           .inspect = build_inspect,
           .deprovision = build_deprovision,
-          .params_schema = "{\"type\":\"object\",\"properties\":{\"workload\":" TEXT
-                           ",\"directory\":" TEXT ",\"checkout\":" TEXT ",\"network\":" TEXT
-                           ",\"variables\":" OBJECT "},\"required\":[\"command\",\"network\"]}",
+          .params_schema =
+                  "{\"type\":\"object\",\"properties\":{\"workload\":" TEXT ",\"directory\":" TEXT
+                  ",\"checkout\":" TEXT ",\"network\":" TEXT ",\"variables\":" OBJECT
+                  ",\"inputs\":{\"type\":\"array\"},\"store\":" OBJECT
+                  "},\"required\":[\"command\",\"network\"]}",
           .outputs = "",
           .scope = "generation",
           .cost = "processor while it lasts" },

@@ -7,13 +7,17 @@
 
 #define UID_BASE 600000
 
+int64_t spec_user(const SdkCall *call) {
+        return sdk_integer(call->config, "uid_base", UID_BASE) +
+               sdk_integer(call->environment, "slot", 0);
+}
+
 int spec_make(const Run *run, const char *role, json_t **ret, Error *reterr) {
         const SdkCall *call = run->call;
         auto_cleanup(freep) char *inside = NULL, *cwd = NULL;
         const char *checkout = sdk_string(call->params, "checkout", "");
         const char *directory = sdk_string(call->params, "directory", checkout);
-        int64_t user = sdk_integer(call->config, "uid_base", UID_BASE) +
-                       sdk_integer(call->environment, "slot", 0);
+        int64_t user = spec_user(call);
         int r = program_beside("mayfly-inside", &inside, reterr);
 
         if (r < 0)

@@ -26,6 +26,8 @@ int build_deprovision(SdkCall *call, Error *reterr);
 int process_list(SdkCall *call, Error *reterr);
 int process_watch(SdkCall *call, Error *reterr);
 
+/* The user number of an environment's processes. */
+int64_t spec_user(const SdkCall *call);
 /* What the specs of builds and workloads have in common: a new object, owned by the caller. */
 int spec_make(const Run *run, const char *role, json_t **ret, Error *reterr);
 /* "KEY=value" strings: the usual ones, then the declared, which win. */

@@ -14,6 +14,7 @@
 #include "providers/process/launch.h"
 #include "providers/process/lines.h"
 #include "providers/process/sandbox.h"
+#include "providers/process/tree.h"
 
 static void test_targets(void **state) {
         static const char *const bad[] = { "",       "/",     "x",    "a/b", "/a/../b",
@@ -258,6 +259,55 @@ static void test_launch_record_survives(void **state) {
         }
 }
 
+static void test_input_patterns(void **state) {
+        static const struct {
+                const char *pattern, *path;
+                bool matches;
+        } cases[] = {
+                { "a", "a", true },
+                { "a", "ab", false },
+                { "a", "a/b/c", true },
+                { "./a/", "a/b", true },
+                { "a/b", "a", false },
+                { "*.js", "x.js", true },
+                { "*.js", "x/y.js", false },
+                { "*.js", "x.js/y", true },
+                { "**/*.js", "x.js", true },
+                { "**/*.js", "x/y/z.js", true },
+                { "**/*.js", "x/y/z.css", false },
+                { "a/**", "a/b/c", true },
+                { "a/**", "b/a/c", false },
+                { "a/**/z", "a/z", true },
+                { "a/**/z", "a/b/z/c", true },
+                { "a/**/b/**/c", "a/b/x/b/c", true },
+                { "a/**/b/**/c", "a/x/c/b", false },
+                { "**", "a/b", true },
+                { "?", "a", true },
+                { "?", "ab", false },
+                { "a*b*c", "aXbYbZc", true },
+                { "a*b*c", "aXcYb", false },
+                { "[a]", "a", false },
+                { "", "a", true },
+        };
+        char pattern[8192], path[8192];
+
+        for (size_t i = 0; i < N_ELEMENTS(cases); i++)
+                if (tree_matches(cases[i].pattern, cases[i].path) != cases[i].matches)
+                        fail_msg("'%s' over '%s'", cases[i].pattern, cases[i].path);
+        for (size_t i = 0; i + 2 < sizeof(pattern);
+             i += 2) /* would take for ever if tried in all ways */
+                memcpy(pattern + i, "*a", 3);
+        memset(path, 'a', sizeof(path) - 1);
+        path[sizeof(path) - 1] = 0;
+        path[sizeof(path) - 2] = 'b';
+        assert_false(tree_matches(pattern, path));
+        for (size_t i = 0; i + 5 < sizeof(pattern); i += 5)
+                memcpy(pattern + i, "**/a/", 6);
+        for (size_t i = 0; i + 2 < sizeof(path); i += 2)
+                memcpy(path + i, "a/", 3);
+        (void) tree_matches(pattern, path);
+}
+
 int main(void) {
         static const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_targets),
@@ -270,6 +320,7 @@ int main(void) {
                 cmocka_unit_test(test_lines_are_clean_and_bounded),
                 cmocka_unit_test(test_lines_rotate),
                 cmocka_unit_test(test_launch_record_survives),
+                cmocka_unit_test(test_input_patterns),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);
