@@ -12,6 +12,7 @@
 #include "orchestrator/base/io.h"
 #include "orchestrator/base/log.h"
 #include "orchestrator/base/str.h"
+#include "orchestrator/glue/child.h"
 
 #include "config.h"
 
@@ -211,8 +212,13 @@ static void tune_memory(void) {
 static int serve(const Arguments *a) {
         auto_cleanup(manager_freep) Manager *m = NULL;
         auto_error error = { 0 };
-        int r = manager_start(&a->options, &m, &error);
+        int r;
 
+        r = child_raise_files(&error); /* each visitor at the door is two */
+        if (r < 0)
+                log_warning("%s", error_text(&error, r));
+        error_done(&error);
+        r = manager_start(&a->options, &m, &error);
         if (r == 0) {
                 if (isatty(STDERR_FILENO) > 0)
                         log_notice("For the command: export MAYFLY_STATE=%s", m->state_dir);

@@ -40,7 +40,9 @@ void conn_set_state(Conn *c, ConnState state, ConnWait wait) {
                 link_leave(&c->waiting);
                 return;
         }
-        c->wait_ms = c->door->now_ms + wait_lengths[wait];
+        c->wait_ms = c->door->now_ms + (wait == WAIT_HOLD && c->door->setup->hold_ms > 0
+                                                ? c->door->setup->hold_ms
+                                                : wait_lengths[wait]);
         list_append(c->door->waits + wait, &c->waiting);
 }
 

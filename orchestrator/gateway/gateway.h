@@ -22,7 +22,8 @@ typedef struct GatewaySetup {
         const char *domain;
         const char *haproxy_listen;  /* NULL: the door alone */
         const char *haproxy_program; /* NULL: "haproxy" in PATH */
-        const char *run_dir;         /* haproxy.cfg, routes.map, haproxy.sock, haproxy.pid */
+        int64_t hold_ms; /* how long a request waits for its environment; 0: LIMIT_DOOR_HOLD_MS */
+        const char *run_dir; /* haproxy.cfg, routes.map, haproxy.sock, haproxy.pid */
         int (*page)(void *userdata, const Route *route, const char *host, int *ret_status,
                     char **ret_html, char **ret_plain,
                     Error *reterr); /* api/pages.c; route NULL: unknown */

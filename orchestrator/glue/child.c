@@ -6,12 +6,16 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
 #include "orchestrator/base/io.h"
 #include "orchestrator/base/str.h"
 #include "orchestrator/base/time.h"
+
+/* Of the process, as the limit itself is: rlim_max 0 as long as it was not raised. */
+static struct rlimit files_before;
 
 typedef struct Pipe {
         int read, write;
@@ -62,6 +66,8 @@ __attribute__((noreturn)) static void child_exec(char *const *argv, char *const 
                 if (getppid() != parent)
                         _exit(127); /* the parent ended before the line above */
         }
+        if (files_before.rlim_max > 0)
+                (void) setrlimit(RLIMIT_NOFILE, &files_before); /* lowering cannot fail */
         child_redirect(in, 0, O_RDONLY);
         if (flags & CHILD_OUT)
                 child_redirect(out, 1, O_WRONLY);
@@ -130,6 +136,21 @@ int child_start(char *const *argv, char *const *env, ChildFlags flags, Child *re
                 (void) fcntl(ret->out, F_SETFL, O_NONBLOCK);
         if (ret->err >= 0)
                 (void) fcntl(ret->err, F_SETFL, O_NONBLOCK);
+        return 0;
+}
+
+int child_raise_files(Error *reterr) {
+        struct rlimit files;
+
+        if (getrlimit(RLIMIT_NOFILE, &files) < 0)
+                return error_set(reterr, -errno, "Cannot read the limit of open files: %s",
+                                 strerror(errno));
+        if (files.rlim_cur >= files.rlim_max)
+                return 0;
+        if (setrlimit(RLIMIT_NOFILE, &(struct rlimit){ files.rlim_max, files.rlim_max }) < 0)
+                return error_set(reterr, -errno, "Cannot raise the limit of open files: %s",
+                                 strerror(errno));
+        files_before = files;
         return 0;
 }
 

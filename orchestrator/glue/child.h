@@ -29,6 +29,10 @@ typedef enum ChildFlags {
  * (NULL: ours). A program that cannot be executed is an error here, not an early exit. */
 int child_start(char *const *argv, char *const *env, ChildFlags flags, Child *ret, Error *reterr);
 
+/* Raises this process's soft limit of open files to the hard one. What child_start() starts gets what
+ * it was before: programs that use select(2), or close every possible descriptor, rely on a low one. */
+int child_raise_files(Error *reterr);
+
 /* Signals the whole group; 0 also when it is gone. */
 int child_kill(const Child *c, int signal);
 

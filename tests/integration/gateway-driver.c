@@ -5,7 +5,8 @@
  *   many COUNT ADDRESS PORT        puts hosts site-N.preview.localhost in one commit; "ok"
  *   activity HOST ENVIRONMENT      "activity KNOWN LAST-VISIT-AGE-MS|never OPEN"
  *   stop-haproxy | quit            end of standard input is quit
- * Usage: gateway-driver DIR LISTEN HAPROXY-LISTEN|-    prints "port N" when it is ready */
+ * Usage: gateway-driver DIR LISTEN HAPROXY-LISTEN|-    prints "port N" when it is ready
+ * HOLD_MS: how long a request is held */
 #include <fcntl.h>
 #include <jansson.h>
 #include <signal.h>
@@ -249,6 +250,7 @@ int main(int argc, char **argv) {
                 .domain = "preview.localhost",
                 .haproxy_listen = streq(argv[3], "-") ? NULL : argv[3],
                 .run_dir = argv[1],
+                .hold_ms = getenv("HOLD_MS") ? atoi(getenv("HOLD_MS")) : 0,
                 .page = page,
                 .events = { on_visit, on_refused, d },
         };

@@ -4,7 +4,9 @@ import http.client
 import json
 import os
 import pathlib
+import resource
 import signal
+import socket
 import subprocess
 import threading
 import time
@@ -304,6 +306,34 @@ def test_why_extend_pin(shop):
     assert "audit" in daemon.ok("status") and "audit" in daemon.ok("why", label)
     daemon.ok("unfreeze")
     assert daemon.api("GET", "/v1/status")[1]["frozen"] is None
+
+
+def test_many_visitors_with_a_low_limit_of_files(lonely):
+    """The daemon takes what it may; its previews keep the limit that they expect."""
+    mine = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (256, mine[1]))
+    try:
+        lonely.start()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, mine)
+    if mine[1] < 2000:
+        pytest.skip("the hard limit of open files is low")
+    repository = Repository(lonely.folder)
+    repository.push("main", repository.product("hello"))
+    lonely.ok("project", "add", "shop", repository.bare)
+    lonely.ok("up", "shop", "main")
+    assert lonely.ok("exec", "main--shop", "--", "sh", "-c", "ulimit -Sn").strip() == "256"
+    open_ones = []
+    try:
+        for _ in range(400):
+            s = socket.create_connection(("127.0.0.1", lonely.port), 10)
+            s.sendall(b"GET / HTTP/1.1\r\nHost: main--shop.preview.localhost\r\n\r\n")
+            open_ones.append(s)
+        for s in open_ones:
+            assert s.recv(12) == b"HTTP/1.1 200"
+    finally:
+        for s in open_ones:
+            s.close()
 
 
 def test_logs_and_exec(shop):

@@ -218,8 +218,8 @@ class Backend:
 # ---- the gateway ----
 
 class Gateway:
-    def __init__(self, front, folder, wrapper=()):
-        self.front, self.folder, self.wrapper = front, folder, wrapper
+    def __init__(self, front, folder, wrapper=(), **variables):
+        self.front, self.folder, self.wrapper, self.variables = front, folder, wrapper, variables
         self.listen = "127.0.0.1:0"
         self.haproxy = f"127.0.0.1:{free_port()}" if front == "haproxy" else "-"
         self.start()
@@ -227,7 +227,8 @@ class Gateway:
     def start(self):
         self.lines = queue.Queue()
         self.seen = []
-        environment = dict(os.environ, ASAN_OPTIONS="detect_leaks=1", UBSAN_OPTIONS="halt_on_error=1")
+        environment = dict(os.environ, ASAN_OPTIONS="detect_leaks=1", UBSAN_OPTIONS="halt_on_error=1",
+                           **self.variables)
         self.process = subprocess.Popen([*self.wrapper, DRIVER, self.folder, self.listen, self.haproxy], stdin=subprocess.PIPE,
                                         stdout=subprocess.PIPE, text=True, env=environment)
         threading.Thread(target=self.read, args=(self.process,), daemon=True).start()
@@ -295,14 +296,23 @@ class Gateway:
                 os.kill(self.haproxy_pid(), signal.SIGKILL)  # its file is gone when it was stopped
 
 
-@pytest.fixture(params=["door", "haproxy"])
-def gateway(request):
-    if request.param == "haproxy" and not shutil.which("haproxy"):
+def a_gateway(front, **variables):
+    if front == "haproxy" and not shutil.which("haproxy"):
         pytest.skip("haproxy is not installed")
     with tempfile.TemporaryDirectory(prefix="mayfly-gw-") as folder:
-        g = Gateway(request.param, folder)
+        g = Gateway(front, folder, **variables)
         yield g
         g.clear()
+
+
+@pytest.fixture(params=["door", "haproxy"])
+def gateway(request):
+    yield from a_gateway(request.param)
+
+
+@pytest.fixture(params=["door", "haproxy"])
+def impatient(request):
+    yield from a_gateway(request.param, HOLD_MS="400")
 
 
 @pytest.fixture
@@ -583,6 +593,26 @@ def test_post_with_body_is_held(gateway, backend):
     gateway.expect("visit")
     gateway.put(HOST, "direct", [backend.endpoint()])
     assert held().body.endswith(b" 900000")
+
+
+def test_hold_ends_in_a_page_when_the_wake_takes_too_long(impatient, backend):
+    impatient.put(HOST, "asleep")
+    begin = time.monotonic()
+    client = Client(impatient.port).send(request(HOST, "/x", "Content-Length: 3\r\n", "POST") + "abc")
+    program = Client(impatient.port).send(request(HOST, "/y", "Accept: application/json\r\n"))
+    assert impatient.expect("visit")
+    impatient.put(HOST, "waking")
+    page = client.answer()
+    assert time.monotonic() - begin >= 0.4
+    assert page.status == 503 and page.header("Mayfly-Page") == "waking" and page.header("Retry-After") == "1"
+    assert page.body.startswith(b"page waking for ")
+    page = program.answer()
+    assert page.status == 503 and json.loads(page.body)["error"]["code"] == "waking"
+    assert not backend.requests
+    impatient.put(HOST, "direct", [backend.endpoint()])
+    wait_until(lambda: get(impatient.port, HOST).status == 200, "the next request is served")
+    client.close()
+    program.close()
 
 
 def test_websocket_is_held(gateway, backend):

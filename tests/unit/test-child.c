@@ -2,6 +2,7 @@
 
 #include <signal.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 
 #include "orchestrator/base/str.h"
@@ -52,12 +53,31 @@ static void test_environment_is_exact(void **state) {
         assert_string_equal(out, "ONLY=this\n");
 }
 
+static void test_raised_files_are_not_handed_on(void **state) {
+        char *argv[] = { (char *) "sh", (char *) "-c", (char *) "ulimit -Sn; ulimit -Hn", NULL };
+        auto_cleanup(freep) char *out = NULL, *expected = NULL;
+        struct rlimit before, files;
+        int status;
+
+        assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+        files = (struct rlimit){ 123, before.rlim_max };
+        assert_int_equal(setrlimit(RLIMIT_NOFILE, &files), 0);
+        assert_int_equal(child_raise_files(NULL), 0);
+        assert_int_equal(child_raise_files(NULL), 0);
+        assert_int_equal(getrlimit(RLIMIT_NOFILE, &files), 0);
+        assert_int_equal(files.rlim_cur, before.rlim_max);
+        assert_int_equal(child_run(argv, NULL, NULL, 1000, 5000, &out, NULL, &status, NULL), 0);
+        expected = str_format("123\n%llu\n", (unsigned long long) before.rlim_max);
+        assert_string_equal(out, expected);
+}
+
 int main(void) {
         static const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_run_collects_and_reports),
                 cmocka_unit_test(test_absent_program_is_an_error_at_once),
                 cmocka_unit_test(test_overdue_and_oversized_end_with_their_group),
                 cmocka_unit_test(test_environment_is_exact),
+                cmocka_unit_test(test_raised_files_are_not_handed_on),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);
