@@ -191,7 +191,6 @@ static void F11_grace_shorter_than_promised(void **state) {
 /* ---- F13 ---- */
 
 static void F13_opt_out_loses(void **state) {
-        auto_cleanup(environment_done) Environment env = { 0 };
         json_auto_t *why = NULL;
         Fixture *f = *state;
 
