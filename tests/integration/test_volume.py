@@ -87,6 +87,15 @@ def test_a_folder_without_a_mark_is_somebody_elses(volume):
     assert (foreign / "file").exists()
 
 
+def test_F35_deleter_deletes_its_own_state(volume):
+    """No name leads a removal to anything but a volume: not up, not down, not to all of them."""
+    volume.ask("provision", volume.resource("volume"))
+    before = sorted(os.listdir(volume.state_dir / "volumes"))
+    for uid in (".", "..", "../volumes", "../..", "a/b", "/", str(volume.state_dir), before[0] + "/.."):
+        assert volume.fails("deprovision", volume.resource("volume", uid=uid))["class"] == "invalid"
+    assert sorted(os.listdir(volume.state_dir / "volumes")) == before
+
+
 def test_list_is_of_this_installation_only(volume):
     resource = volume.resource("volume")
     volume.ask("provision", resource)

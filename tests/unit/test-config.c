@@ -409,6 +409,36 @@ static void test_whole_file(void **state) {
         spec_faults_done(&faults);
 }
 
+/* A protection that was written and does not hold is worse than none: the whole file is refused. */
+static void F02_config_misindented_so_no_protection(void **state) {
+        static const char *const texts[] = {
+                "clock:\n  delete_after_age: off\n",
+                "clocks:\ndelete_after_age: off\n",
+                "clocks:\n  delete_after_ages: off\n",
+                "clocks: [delete_after_age]\n",
+                "clocks:\n  delete_after_age: 21\n",
+                "clocks:\n  delete_after_age: -1d\n",
+                "clocks:\n  delete_after_age: never\n",
+                "clocks:\n  delete_after_age: off\n  delete_after_age: 1h\n",
+                "bounds:\n  delete_after_age: 2d\n",
+                "projects:\n  shop:\n  clocks: {delete_after_age: off}\n",
+                "projects:\n  shop: {clock: {delete_after_age: off}}\n",
+                "definitions:\n  - name: mine\n    type: volume\n    provider: volume\n",
+                "clocks: {delete_after_age: off\n",
+        };
+
+        for (size_t i = 0; i < N_ELEMENTS(texts); i++) {
+                auto_cleanup(spec_faults_done) SpecFaults faults = { 0 };
+                auto_error error = { 0 };
+                Config *config = NULL;
+
+                if (config_parse("m", texts[i], strlen(texts[i]), &config, &faults, &error) == 0)
+                        fail_msg("taken as it is: %s", texts[i]);
+                assert_null(config);
+                assert_true(faults.n_items > 0);
+        }
+}
+
 static void test_faults(void **state) {
         static const struct {
                 const char *text, *fault, *hint;
@@ -541,6 +571,7 @@ int main(void) {
                 cmocka_unit_test(test_params_laid),
                 cmocka_unit_test(test_empty_file_is_the_default),
                 cmocka_unit_test(test_whole_file),
+                cmocka_unit_test(F02_config_misindented_so_no_protection),
                 cmocka_unit_test(test_faults),
                 cmocka_unit_test(test_all_faults_come_together),
                 cmocka_unit_test(test_schemas_are_the_tables),

@@ -298,7 +298,7 @@ static void test_written_again_with_close(void **state) {
         free(to);
 }
 
-static void test_robots(void **state) {
+static void F31_activity_polluted_by_robots(void **state) {
         static const char *const robots[] = {
                 "Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)",
                 "Slackbot-LinkExpanding 1.0 (+https://api.slack.com/robots)",
@@ -339,7 +339,7 @@ int main(void) {
                 cmocka_unit_test(test_in_pieces),
                 cmocka_unit_test(test_limits),
                 cmocka_unit_test(test_written_again_with_close),
-                cmocka_unit_test(test_robots),
+                cmocka_unit_test(F31_activity_polluted_by_robots),
         };
 
         return cmocka_run_group_tests_name("head", tests, NULL, NULL);

@@ -141,7 +141,7 @@ static void test_an_error_keeps_its_class(void **state) {
 }
 
 /* Whatever is not one good answer is transient, its effect unknown, and has a sentence. */
-static void test_bad_answers_are_unknown(void **state) {
+static void F34_answer_with_a_parsing_bug(void **state) {
         static const struct {
                 const char *script, *says;
         } cases[] = {
@@ -228,7 +228,7 @@ int main(void) {
                 cmocka_unit_test(test_request_reaches_it),
                 cmocka_unit_test(test_a_stream_is_delivered_as_it_comes),
                 cmocka_unit_test(test_an_error_keeps_its_class),
-                cmocka_unit_test(test_bad_answers_are_unknown),
+                cmocka_unit_test(F34_answer_with_a_parsing_bug),
                 cmocka_unit_test(test_overdue_even_when_it_ignores_sigterm),
                 cmocka_unit_test(test_cancelled),
                 cmocka_unit_test(test_a_leftover_with_the_pipe_does_not_hold_the_reply),
