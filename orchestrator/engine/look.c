@@ -199,6 +199,15 @@ static int look_run(Engine *e, Look *look, Error *reterr) {
         return 0;
 }
 
+/* A place that was free for one that did not need it is there for the next one that waits. */
+static Look *look_next(Engine *e) {
+        if (!e->dirty && e->n_builds < LIMIT_PROVIDER_BUILDS)
+                look_release_waiting(e, LOOK_WAITS_FOR_BUILD, LIMIT_PROVIDER_BUILDS - e->n_builds);
+        if (!e->dirty && e->n_running < LIMIT_PROVIDER_CALLS)
+                look_release_waiting(e, LOOK_WAITS_FOR_PLACE, LIMIT_PROVIDER_CALLS - e->n_running);
+        return queue_pop(&e->dirty, &e->dirty_last);
+}
+
 int look_run_dirty(Engine *e, Error *reterr) {
         Look *look;
         size_t at = 0;
@@ -207,8 +216,7 @@ int look_run_dirty(Engine *e, Error *reterr) {
                 if (look->again_ms > 0 && look->again_ms <= e->now_ms)
                         look_queue(e, look);
 
-        for (unsigned n = 0; n < LOOKS_PER_TURN && (look = queue_pop(&e->dirty, &e->dirty_last));
-             n++) {
+        for (unsigned n = 0; n < LOOKS_PER_TURN && (look = look_next(e)); n++) {
                 int r;
 
                 look->queued = false;

@@ -213,7 +213,6 @@ void look_mark_all(Engine *e);
 void look_wait(Engine *e, Look *look, LookWait what);
 void look_release_waiting(Engine *e, LookWait what, unsigned n);
 void look_again_at(Look *look, int64_t ms);
-Look *look_next(Engine *e);
 void look_free(void *look);
 int64_t look_next_time(Engine *e);
 int look_run_dirty(Engine *e, Error *reterr);

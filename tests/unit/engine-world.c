@@ -121,12 +121,16 @@ void front_answers(Fixture *f, const FrontActivity *answer_given) {
 
 static int file_read(void *userdata, const char *path, size_t max, char **ret, size_t *ret_size,
                      Error *reterr) {
+#define SCORE(more)                                                                           \
+        "apiVersion: score.dev/v1b1\nmetadata:\n  name: web\nservice:\n  ports:\n    http:\n" \
+        "      port: 80\ncontainers:\n  main:\n    image: .\n    command: [run]\n" more
         static const char good[] =
-                "apiVersion: score.dev/v1b1\nmetadata:\n  name: web\nservice:\n  ports:\n    http:\n"
-                "      port: 80\ncontainers:\n  main:\n    image: .\n    command: [run]\n    volumes:\n"
-                "      /data:\n        source: ${resources.data}\nresources:\n  data:\n    type: volume\n";
+                SCORE("    volumes:\n      /data:\n        source: ${resources.data}\n"
+                      "resources:\n  data:\n    type: volume\n");
         const char *content = streq(userdata, C_COMMIT) ? "metadata: [\n" : good;
 
+        if (streq(userdata, E_COMMIT))
+                content = SCORE("");
         if (streq(path, "mayfly.yaml") && streq(userdata, D_COMMIT))
                 content = "workloads:\n  web:\n    build:\n      command: [make]\n";
         else if (!streq(path, "score.yaml"))
@@ -312,7 +316,8 @@ void turns(Fixture *f) {
 bool answer_first(Fixture *f) {
         Pending **at = &f->first, *p;
 
-        while (*at && streq_null(f->held_type, (*at)->type))
+        while (*at && (streq_null(f->held_type[0], (*at)->type) ||
+                       streq_null(f->held_type[1], (*at)->type)))
                 at = &(*at)->next;
         p = *at;
         if (!p)

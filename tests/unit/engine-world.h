@@ -18,6 +18,7 @@
 #define B_COMMIT "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb"
 #define C_COMMIT "cccccccccccccccccccccccccccccccccccccccc" /* its file is no YAML */
 #define D_COMMIT "dddddddddddddddddddddddddddddddddddddddd" /* it has a build */
+#define E_COMMIT "eeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeee" /* it has no volume */
 
 typedef struct Pending {
         struct Pending *next;
@@ -52,10 +53,10 @@ typedef struct Fixture {
         const char *foreign; /* uid in whose place somebody else's thing stands */
         char foreign_uid[ID_SIZE];
         unsigned n_foreign_touched;
-        const char *held_type;  /* calls for things of this type are not answered */
-        const char *stays_type; /* things of this type are said to be removed, and stay */
-        char **log;             /* each call that was started: "VERB TYPE UID" */
-        unsigned n_most;        /* most calls under way at the same time */
+        const char *held_type[2]; /* calls for things of these types are not answered */
+        const char *stays_type;   /* things of this type are said to be removed, and stay */
+        char **log;               /* each call that was started: "VERB TYPE UID" */
+        unsigned n_most;          /* most calls under way at the same time */
         json_t *listed; /* the items of the next lists, and whether they are all; NULL: none */
         bool list_complete;
         unsigned n_lists;

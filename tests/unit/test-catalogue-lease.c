@@ -118,6 +118,11 @@ static void F04_shared_thing_lost_with_a_generation(void **state) {
         assert_int_equal(calls(f, "deprovision", "volume"), 0);
         assert_non_null(uid_of(f, "volume", after));
         assert_string_equal(before, after);
+        push(f, "login", E_COMMIT); /* not even when the file does not ask for it any more */
+        spend(f, MS_PER_MINUTE);
+        assert_int_equal(calls(f, "deprovision", "workload"), 2);
+        assert_int_equal(calls(f, "deprovision", "volume"), 0);
+        assert_int_equal(map_size(f->things), 4);
 }
 
 /* ---- F10, F11 ---- */

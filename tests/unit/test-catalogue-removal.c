@@ -251,20 +251,30 @@ static void F17_endless_retry(void **state) {
 
 static void F18_one_stuck_item_blocks_all(void **state) {
         auto_cleanup(environment_done) Environment stuck = { 0 };
+        auto_cleanup(resource_done) Resource network = { 0 };
+        char uid[ID_SIZE];
         Fixture *f = *state;
 
         push(f, "stuck", A_COMMIT);
-        push(f, "other", A_COMMIT);
         settle(f);
         f->fail_verb = "deprovision";
         f->fail_type = "checkout";
         f->fail_class = PROVIDER_DENIED;
         f->fail_times = 1;
         get(f, "stuck", &stuck);
+        assert_non_null(uid_of(f, "network", uid));
+        assert_int_equal(ledger_resource_get(f->ledger, uid, &network, NULL), 0);
+        assert_string_equal(network.environment_id, stuck.id);
         assert_int_equal(engine_down(f->engine, NULL, "stuck--shop", NULL), 0);
+        f->held_type[0] = "network"; /* answered when the other one is stuck */
+        settle(f);
+        assert_int_equal(f->fail_times, 0);
+        f->held_type[0] = NULL;
         settle(f);
         /* what does not stand on it goes at once */
-        assert_int_equal(calls(f, "deprovision", "network"), 1);
+        assert_int_equal(resource_state(f, uid), RES_REMOVED);
+        push(f, "other", A_COMMIT);
+        settle(f);
         assert_int_equal(engine_down(f->engine, NULL, "other--shop", NULL), 0);
         spend(f, MS_PER_HOUR);
         assert_int_equal(state_of(f, "shop/other"), ENV_GONE);
@@ -305,6 +315,7 @@ static void F27_cleaning_signalled_as_failing(void **state) {
         get(f, "login", &env);
         assert_int_equal(env.state, ENV_GONE);
         assert_null(env.cause);
+        assert_int_equal(calls(f, "deprovision", "network"), 1);
         assert_int_equal(map_size(f->things), 0);
         assert_int_equal(ledger_event_each(f->ledger, 0, NULL, 1000, no_failure, &deleting, NULL),
                          0);

@@ -139,7 +139,7 @@ static void F14_builds_hold_up_what_is_quick(void **state) {
         settle(f);
         assert_int_equal(engine_sleep(f->engine, NULL, "quick--shop", NULL), 0);
         settle(f);
-        f->held_type = "build";
+        f->held_type[0] = "build";
         for (unsigned i = 0; i < 30; i++) {
                 auto_cleanup(freep) char *branch = str_format("build%u", i);
 
@@ -154,7 +154,25 @@ static void F14_builds_hold_up_what_is_quick(void **state) {
         assert_int_equal(env.level, LEVEL_AWAKE);
         assert_int_equal(state_of(f, "other"), ENV_READY);
         assert_int_equal(pending_of(f, "build"), LIMIT_PROVIDER_BUILDS);
-        f->held_type = NULL;
+
+        /* the same when every place is taken and one becomes free */
+        assert_int_equal(engine_sleep(f->engine, NULL, "quick--shop", NULL), 0);
+        settle_many(f);
+        f->held_type[1] = "checkout";
+        push_many(f, LIMIT_PROVIDER_CALLS - LIMIT_PROVIDER_BUILDS);
+        settle_many(f);
+        assert_int_equal(pending_of(f, "build") + pending_of(f, "checkout"), LIMIT_PROVIDER_CALLS);
+        assert_int_equal(engine_wake(f->engine, NULL, "quick--shop", NULL), 0);
+        turns(f);
+        calls_forget(f);
+        for (unsigned i = 0; i < 9; i++) { /* as many as were there before it */
+                f->held_type[1] = NULL;
+                assert_true(answer_first(f));
+                f->held_type[1] = "checkout";
+                turns(f);
+        }
+        assert_int_equal(calls(f, "wake", "workload"), 1);
+        f->held_type[0] = f->held_type[1] = NULL;
         settle_many(f);
         assert_int_equal(state_of(f, "build29"), ENV_READY);
 }
@@ -270,14 +288,15 @@ static void F23_falls_behind_for_ever(void **state) {
         settle_many(f);
         assert_int_equal(count_state(f, n, ENV_READY), n);
         pass(f, 31 * MS_PER_MINUTE);
-        settle_many(f);
+        turns(f); /* no call is answered, nothing else happens */
         for (unsigned i = 0; i < n; i++) {
                 auto_cleanup(environment_done) Environment env = { 0 };
                 auto_cleanup(freep) char *branch = str_format("many%u", i);
 
                 get(f, branch, &env);
-                assert_int_equal(env.level, LEVEL_STOPPED);
+                assert_int_equal(env.level, LEVEL_FALLING);
         }
+        settle_many(f);
 }
 
 /* A list that is longer than what we keep of it is not a complete one, and costs no more. */
@@ -312,29 +331,41 @@ static void F24_dies_of_its_backlog(void **state) {
         assert_int_equal(json_array_size(kept), LIMIT_ORPHANS);
 }
 
+static unsigned number_of(Fixture *f, const Pending *p) {
+        auto_cleanup(environment_done) Environment env = { 0 };
+        auto_cleanup(resource_done) Resource r = { 0 };
+
+        assert_int_equal(ledger_resource_get(f->ledger, p->uid, &r, NULL), 0);
+        assert_int_equal(ledger_environment_get(f->ledger, r.environment_id, &env, NULL), 0);
+        return (unsigned) atoi(env.branch + strlen("many"));
+}
+
 /* Who came first is served first, however many wait behind a full house. */
 static void F25_head_of_list_starvation(void **state) {
         const unsigned n = 30;
         unsigned order[30] = { 0 }, at = 0;
+        const Pending *last;
         Fixture *f = *state;
 
         push_many(f, n);
-        f->wanted = true;
         turns(f);
+        /* who waits gets the place before who had it */
+        (void) answer_first(f);
+        order[at++] = 0;
+        turns(f);
+        for (last = f->first; last->next; last = last->next)
+                ;
+        assert_int_equal(number_of(f, last), LIMIT_PROVIDER_CALLS / 2);
         for (unsigned i = 0; i < 3000 && at < n; i++) {
-                Pending *p = f->first;
-                auto_cleanup(environment_done) Environment env = { 0 };
+                const Pending *p = f->first;
 
-                if (p && streq(p->type, "checkout")) {
-                        auto_cleanup(resource_done) Resource r = { 0 };
-
-                        assert_int_equal(ledger_resource_get(f->ledger, p->uid, &r, NULL), 0);
-                        assert_int_equal(
-                                ledger_environment_get(f->ledger, r.environment_id, &env, NULL), 0);
-                        order[at++] = (unsigned) atoi(env.branch + strlen("many"));
-                }
+                for (unsigned k = 0; k < 2 && p; k++, p = p->next)
+                        if (streq(p->type, "checkout"))
+                                order[at++] = number_of(f, p);
+                /* two at a time: who gets both leaves the next one without */
                 if (!answer_first(f))
                         break;
+                (void) answer_first(f);
                 turns(f);
         }
         assert_int_equal(at, n);
