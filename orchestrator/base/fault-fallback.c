@@ -3,6 +3,9 @@
 void crash_point(const char *name) {
 }
 
+void crash_point_call(const char *when, const char *verb) {
+}
+
 bool fault_hit(const char *kind) {
         return false;
 }

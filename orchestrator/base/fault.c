@@ -3,6 +3,9 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "orchestrator/base/str.h"
 
@@ -14,38 +17,64 @@ static struct {
 
 static struct {
         bool ready;
-        const char *name; /* into the environment; NULL when no crash is wanted */
-        size_t name_size;
-        unsigned countdown;
+        const char *wishes; /* into the environment; NULL when no crash is wanted */
+        const char *count;  /* into the environment; NULL: every process counts for itself */
+        unsigned passes;    /* of this process */
         int trace_fd;
 } point = { .trace_fd = -1 };
 
 static void point_init(void) {
-        const char *wish = getenv("MAYFLY_CRASH"), *trace = getenv("MAYFLY_POINTS");
-        const char *colon = wish ? strrchr(wish, ':') : NULL;
+        const char *trace = getenv("MAYFLY_POINTS");
 
         point.ready = true;
-        if (colon) {
-                point.name = wish;
-                point.name_size = (size_t) (colon - wish);
-                point.countdown = (unsigned) strtoul(colon + 1, NULL, 10);
-        }
+        point.wishes = getenv("MAYFLY_CRASH");
+        point.count = getenv("MAYFLY_CRASH_COUNT");
         if (trace)
                 point.trace_fd = open(trace, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0600);
 }
 
-/* True in the one process that comes first, where only one is to die; without that wish, always. */
-static bool point_first(void) {
-        const char *once = getenv("MAYFLY_CRASH_ONCE");
-        int fd;
+static unsigned passes_so_far(void) {
+        struct stat st;
 
-        if (!once)
-                return true;
-        fd = open(once, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+        if (!point.count)
+                return point.passes;
+        return stat(point.count, &st) == 0 ? (unsigned) st.st_size : 0;
+}
+
+/* Counts one more pass and says which it is. */
+static unsigned passes_add(void) {
+        int fd;
+        off_t n = 0;
+
+        if (!point.count)
+                return ++point.passes;
+        fd = open(point.count, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0600);
         if (fd < 0)
-                return false;
+                return 0;
+        if (write(fd, ".", 1) == 1)
+                n = lseek(fd, 0, SEEK_CUR); /* after our byte, wherever others wrote theirs */
         close(fd);
-        return true;
+        return (unsigned) n;
+}
+
+/* True when this pass is the one that the next open wish names. */
+static bool point_is_due(const char *name) {
+        unsigned so_far = passes_so_far(), sum = 0;
+        size_t size = strlen(name);
+
+        for (const char *wish = point.wishes; wish; wish = strchr(wish, ',')) {
+                const char *colon;
+
+                wish += *wish == ',';
+                colon = strchr(wish, ':');
+                if (!colon)
+                        return false;
+                sum += (unsigned) strtoul(colon + 1, NULL, 10);
+                if (so_far < sum) /* those before it have come true */
+                        return (size_t) (colon - wish) == size && memcmp(wish, name, size) == 0 &&
+                               passes_add() == sum;
+        }
+        return false;
 }
 
 void crash_point(const char *name) {
@@ -53,10 +82,15 @@ void crash_point(const char *name) {
                 point_init();
         if (point.trace_fd >= 0)
                 dprintf(point.trace_fd, "%s\n", name);
-        if (point.name && strlen(name) == point.name_size &&
-            memcmp(name, point.name, point.name_size) == 0 && point.countdown > 0 &&
-            --point.countdown == 0 && point_first())
+        if (point.wishes && point_is_due(name))
                 raise(SIGKILL);
+}
+
+void crash_point_call(const char *when, const char *verb) {
+        char name[64];
+
+        if (snprintf(name, sizeof(name), "call.%s.%s", verb, when) < (int) sizeof(name))
+                crash_point(name);
 }
 
 void fault_arm(const char *kind, unsigned n, unsigned times) {

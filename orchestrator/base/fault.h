@@ -2,9 +2,10 @@
  * are empty; meson option "points" selects fault.c.
  *
  * Crash points: MAYFLY_CRASH=NAME:N in the environment makes the N-th pass over the point NAME end
- * the process with SIGKILL. MAYFLY_POINTS=FILE appends each point's name to FILE as it is passed, so
- * that a test can enumerate them. With MAYFLY_CRASH_ONCE=FILE only the process that manages to make FILE
- * dies: the wish is inherited by every provider, and a provider that always dies proves nothing.
+ * the process with SIGKILL; of NAME:N,NAME:N,... each wish counts from the moment that the one before it
+ * came true. MAYFLY_POINTS=FILE appends each point's name to FILE as it is passed, so that a test can
+ * see which there are. With MAYFLY_CRASH_COUNT=FILE all processes count together, one byte of FILE for
+ * each pass: the wishes are inherited by every provider, and one that always dies proves nothing.
  *
  * Countdowns: fault_arm("alloc", n, m) makes calls n to n+m-1 of fault_hit("alloc") true. */
 #pragma once
@@ -12,6 +13,8 @@
 #include <stdbool.h>
 
 void crash_point(const char *name);
+/* The point "call.VERB.WHEN" of a provider call. */
+void crash_point_call(const char *when, const char *verb);
 
 bool fault_hit(const char *kind);
 void fault_arm(const char *kind, unsigned n, unsigned times);

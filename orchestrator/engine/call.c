@@ -239,9 +239,9 @@ static void call_start(Engine *e, Call *c) {
 
         c->state = CALL_RUNNING;
         c->started_ms = e->now_ms;
-        crash_point("call.start.before");
+        crash_point_call("before", c->verb);
         r = e->setup.providers.start(e->setup.providers.userdata, &call, &error);
-        crash_point("call.start.after");
+        crash_point_call("started", c->verb);
         json_decref(TAKE(c->request)); /* it may hold secrets: not kept longer than needed */
         if (r == 0)
                 return;
@@ -338,6 +338,7 @@ void call_on_reply(void *userdata, const ProviderReply *reply) {
                 log_debug("A reply to the call %s, which is not under way", reply->call_id);
                 return;
         }
+        crash_point_call("answered", c->verb);
         clock_turn(e);
         c->class = (int) reply->class >= 0 && reply->class < _PROVIDER_CLASS_MAX
                            ? reply->class
@@ -436,7 +437,6 @@ static int reply_apply_part(Engine *e, Call *c, Error *reterr) {
 int call_apply_replies(Engine *e, Error *reterr) {
         unsigned n = 0, n_builds = 0;
 
-        crash_point("call.reply");
         for (Call *c = e->replies; c; c = c->next_reply) {
                 int r = 0;
 

@@ -188,9 +188,12 @@ static void turn_succeeded(Engine *e) {
         call_turn_done(e);
         look_turn_done(e);
         /* The route moves before anything behind it is stopped. */
-        for (char **h = hosts; h && *h; h++)
+        for (char **h = hosts; h && *h; h++) {
+                crash_point("front.before");
                 if (e->setup.front.host_changed)
                         e->setup.front.host_changed(e->setup.front.userdata, *h);
+                crash_point("front.after");
+        }
         call_start_queued(e);
         answer_waiters(e, 0, NULL);
         for (size_t i = 0; events && i < e->n_followers; i++)

@@ -2,6 +2,7 @@
  * than the program is refused, because an old program cannot know what it would break. */
 #include <stdio.h>
 
+#include "orchestrator/base/fault.h"
 #include "orchestrator/ledger/private.h"
 
 #define APPLICATION_ID 1835104638 /* "maf~": this file is a ledger */
@@ -150,8 +151,10 @@ static int migrate_one(Db *db, size_t number, Error *reterr) {
         r = db_exec(db, migrations[number - 1], reterr);
         if (r == 0)
                 r = db_exec(db, set, reterr);
+        crash_point("ledger.schema.before");
         if (r == 0)
                 r = db_exec(db, "COMMIT", reterr);
+        crash_point("ledger.schema.after");
         if (r < 0 && db_in_transaction(db))
                 (void) db_exec(db, "ROLLBACK", NULL); /* the first failure is the one to report */
         return r;

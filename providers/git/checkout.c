@@ -12,6 +12,7 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 
+#include "orchestrator/base/fault.h"
 #include "orchestrator/base/io.h"
 #include "orchestrator/base/limits.h"
 #include "orchestrator/base/str.h"
@@ -78,6 +79,7 @@ static int all_remove(const SdkCall *call, const Place *place, Error *reterr) {
         int r;
 
         r = content_remove(call, place, reterr);
+        crash_point("git.removed");
         if (r == 0)
                 r = mirrors_leave(call, call->uid, reterr);
         if (r < 0)
@@ -110,10 +112,12 @@ static int content_make(SdkCall *call, const Place *place, const Url *url, const
         r = content_remove(call, place, reterr);
         if (r < 0)
                 return r;
+        crash_point("git.marked");
         if (mkdir(place->tree, 0755) < 0)
                 return error_set(reterr, -errno, "Cannot make '%s': %s", place->tree,
                                  strerror(errno));
         r = filling_run(&filling, sdk_string(call->params, "commit", ""), reterr);
+        crash_point("git.filled");
         if (r == 0)
                 r = remove_tree(place->index, reterr);
         if (r == 0)

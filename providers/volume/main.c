@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "orchestrator/base/fault.h"
 #include "orchestrator/base/io.h"
 #include "orchestrator/base/str.h"
 #include "providers/sdk/mark.h"
@@ -51,6 +52,7 @@ static int provision(SdkCall *call, Error *reterr) {
                 return r;
         if (r == 0)
                 r = mark_make(p.folder, p.mark, call->marker, reterr);
+        crash_point("volume.marked");
         if (r >= 0)
                 r = folder_make(p.thing, 0711, reterr);
         if (r == 0)
@@ -88,6 +90,7 @@ static int deprovision(SdkCall *call, Error *reterr) {
                 return r;
         list = path_exists(p.thing) ? "removed" : "absent";
         r = remove_tree(p.thing, reterr);
+        crash_point("volume.removed");
         if (r == 0)
                 r = mark_remove(p.folder, p.mark, reterr);
         return r < 0 ? r : mark_report(call, list, "volume", p.thing);

@@ -1,14 +1,19 @@
 """What one installation still has in the world: asked of the kernel and the disk, not of mayfly.
 
 Everything that mayfly makes carries the installation's id, a resource's uid or the state folder in its
-name, so leftovers() looks for those in processes, mounts, namespaces, interfaces, sockets, firewall
-tables, control groups and files.
+name. leftovers() tells what is there when nothing may be; unknown() tells what is there and not in the
+ledger, which must be nothing at any moment, also while everything is being made.
 """
-import json
 import os
 import pathlib
+import re
+import socket
 import sqlite3
 import subprocess
+
+UID = re.compile(r"\br[0-9a-z]{19}\b")
+NETNS = pathlib.Path("/run/netns")
+NET = pathlib.Path("/sys/class/net")
 
 
 def rows(state, sql, *args):
@@ -19,80 +24,127 @@ def rows(state, sql, *args):
         connection.close()
 
 
-def names_of(state):
-    """The strings that mark this installation's things."""
-    uids = [uid for (uid,) in rows(state, "SELECT uid FROM resource")]
-    markers = [marker for (marker,) in rows(state, "SELECT marker FROM resource LIMIT 1")]
-    installation = markers[0].split("/")[0] if markers else None
-    return uids, installation
+def installation_of(state):
+    """The installation's id, or None before it has one."""
+    try:
+        found = rows(state, "SELECT value FROM value WHERE name = 'installation'")
+    except sqlite3.Error:
+        return None
+    return found[0][0] if found else None
 
 
-def processes(state, except_pids, needles=()):
-    """Running processes that name the state folder or one of needles, or live in the folder."""
-    for entry in pathlib.Path("/proc").iterdir():
-        if not entry.name.isdigit() or int(entry.name) in except_pids:
+def uids_of(state, where="1"):
+    try:
+        return {uid for (uid,) in rows(state, f"SELECT uid FROM resource WHERE {where}")}
+    except sqlite3.Error:
+        return set()
+
+
+def read(path):
+    try:
+        return pathlib.Path(path).read_bytes().replace(b"\0", b" ").decode(errors="replace")
+    except OSError:
+        return ""
+
+
+def alive(pid):
+    return read(f"/proc/{pid}/stat").rpartition(")")[2].split()[:1] not in ([], ["Z"])
+
+
+def names(folder):
+    try:
+        return os.listdir(folder)
+    except OSError:
+        return []
+
+
+def processes(state, installation, except_pids=()):
+    """(pid, command line) of what names the installation or the state folder, or lives in the folder."""
+    for name in names("/proc"):
+        if not name.isdigit() or int(name) in except_pids or int(name) == os.getpid():
             continue
+        text = read(f"/proc/{name}/cmdline")
         try:
-            text = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-            where = os.readlink(entry / "cwd") + " " + os.readlink(entry / "root")
-            status = (entry / "stat").read_text().rsplit(")", 1)[1].split()[0]
-        except (FileNotFoundError, ProcessLookupError, PermissionError):
+            where = os.readlink(f"/proc/{name}/cwd") + " " + os.readlink(f"/proc/{name}/root")
+        except OSError:
+            where = ""
+        if not (f"{state}/" in text + where or installation and installation in text):
             continue
-        if status != "Z" and (str(state) in text + where or any(needle in text for needle in needles)):
-            yield f"process {entry.name}: {text.strip()[:160]}"
+        if alive(name):
+            yield int(name), text.strip()
 
 
-def lines_with(kind, text, needles):
-    for line in text.split("\n"):
-        if any(needle in line for needle in needles):
-            yield f"{kind} {line.strip()[:160]}"
+def files(state):
+    """Files of providers and folders of resources; what a provider keeps for itself is not counted."""
+    top = pathlib.Path(state) / "providers"
+    for directory, folders, found in os.walk(top):
+        for name in [*folders, *found]:
+            if UID.search(name) or name in found and not name.endswith(".lock") and name != "lock":
+                yield f"{directory}/{name}"
+        folders[:] = [name for name in folders if not UID.search(name)]  # all below belongs to it
+
+
+def things(state, installation, except_pids=()):
+    """(kind, name) of everything in the world of this installation, but for its own bridge and table."""
+    for pid, text in processes(state, installation, except_pids):
+        yield "process", f"{pid}: {text[:200]}"
+    for line in read("/proc/self/mountinfo").split("\n"):
+        if f"{state}/providers" in line or installation and f"mf-{installation[-8:]}" in line:
+            yield "mount", line
+    for name in names(NETNS) if installation else ():
+        if name.startswith(f"mf-{installation[-8:]}"):
+            yield "namespace", name
+    for name in names(NET) if installation else ():
+        alias = read(NET / name / "ifalias")
+        if alias.startswith(installation + "/"):
+            yield "interface", f"{name} {alias.strip()}"
+    for line in read("/proc/net/unix").split("\n"):
+        if f"{state}/providers" in line:
+            yield "socket", line.split(" ")[-1]
+    for path in files(state):
+        yield "file", path
+
+
+def unknown(state):
+    """Things of which the ledger says nothing, or says that they are gone. Ask while the daemon is dead:
+    then nobody makes or removes anything."""
+    living = uids_of(state, "state <> 'removed'")
+    found = []
+    for kind, name in things(state, installation_of(state)):
+        strangers = set(UID.findall(name)) - living
+        if strangers:
+            found.append(f"{kind} {name}: the ledger does not know {' '.join(sorted(strangers))}")
+    return found
 
 
 def run(*argv):
     try:
-        return subprocess.run(argv, capture_output=True, text=True, timeout=20).stdout
+        return subprocess.run(argv, capture_output=True, text=True, timeout=20, check=False).stdout
     except FileNotFoundError:
         return ""
 
 
-
-
-def control_groups(needles):
-    base = pathlib.Path("/sys/fs/cgroup")
-    for directory, folders, _ in os.walk(base):
-        if directory.count("/") - str(base).count("/") > 4:
+def control_groups(uids):
+    for directory, folders, _ in os.walk("/sys/fs/cgroup"):
+        if directory.count("/") > 8:
             folders.clear()
         for folder in folders:
-            if any(needle in folder for needle in needles):
-                yield f"cgroup {directory}/{folder}"
+            if set(UID.findall(folder)) & uids:
+                yield f"control group {directory}/{folder}"
 
 
-def files(state, uids):
-    """Files of providers, and folders named after a resource. The folders that a provider keeps its
-    things in, and its lock files, are the installation's own."""
-    for directory, _, names in os.walk(pathlib.Path(state) / "providers"):
-        if pathlib.Path(directory).name in uids:
-            yield f"folder {directory}"
-        for name in names:
-            if not name.endswith(".lock") and name != "lock":
-                yield f"file {directory}/{name}"
-
-
-def leftovers(state, daemon_pids=(), keep_installation=False):
+def leftovers(state, except_pids=()):
     """All that is left, as lines; empty when the world is clean."""
-    uids, installation = names_of(state)
-    needles = [str(state) + "/providers", *uids, *[uid[:12] for uid in uids]]
-    if installation and not keep_installation:
-        needles.append(installation)
-    found = list(processes(state, set(daemon_pids) | {os.getpid()}, uids + [installation] * bool(installation)))
-    found += lines_with("mount", pathlib.Path("/proc/self/mountinfo").read_text(), needles)
-    found += lines_with("namespace", run("ip", "netns", "list"), needles)
-    found += lines_with("interface", run("ip", "-o", "link"), needles)
-    found += lines_with("firewall", run("nft", "list", "tables"), needles)
-    found += lines_with("socket", pathlib.Path("/proc/net/unix").read_text(), needles)
-    found += control_groups(needles)
-    found += files(state, set(uids))
-    return found
+    installation = installation_of(state)
+    uids = uids_of(state)
+    found = [f"{kind} {name[:200]}" for kind, name in things(state, installation, set(except_pids))]
+    if found:
+        return found
+    if installation:
+        interfaces = {f"mv{uid[-12:]}" for uid in uids} | {f"mf{installation[-12:]}"}
+        found += [f"interface {name}" for name in names(NET) if name in interfaces]
+        found += [f"firewall {line}" for line in run("nft", "list", "tables").split("\n") if installation in line]
+    return found + list(control_groups(uids))
 
 
 def ledger_leftovers(state):
@@ -103,4 +155,31 @@ def ledger_leftovers(state):
               rows(state, "SELECT key, environment_id, state FROM resource WHERE state <> 'removed'")]
     found += [f"open intent {call} ({verb})" for call, verb in
               rows(state, "SELECT id, verb FROM intent WHERE outcome IS NULL")]
-    return found
+    return found + [f"route {host}" for (host,) in
+                    rows(state, "SELECT host FROM route WHERE answer <> 'gone'")]
+
+
+def lost(state, pushed):
+    """What was acknowledged and is not in the ledger: (label, commit) of pushes."""
+    known = set(rows(state, 'SELECT e.label, g."commit" FROM environment e JOIN generation g ON e.id = g.environment_id'))
+    return [f"push of {commit} to {label} was acknowledged and is not in the ledger"
+            for label, commit in pushed if (label, commit) not in known]
+
+
+def broken(state):
+    """What SQLite itself finds wrong."""
+    return [f"ledger: {line}" for (line,) in rows(state, "PRAGMA integrity_check") if line != "ok"]
+
+
+def haproxy_routes(state):
+    """The lines of the map that HAProxy shows, or [] when there is no HAProxy."""
+    try:
+        with socket.socket(socket.AF_UNIX) as s:
+            s.settimeout(5)
+            folder = pathlib.Path(state) / "gateway"
+            s.connect(str(folder / "haproxy.sock"))
+            s.sendall(f"show map {folder}/routes.map\n".encode())
+            text = b"".join(iter(lambda: s.recv(65536), b""))
+    except OSError:
+        return []
+    return [f"route in HAProxy {line}" for line in text.decode().split("\n") if line]

@@ -1,0 +1,169 @@
+"""What a day brings to one installation, in a few seconds. Every step can be repeated after a crash in it."""
+import os
+import signal
+import threading
+import time
+
+import world
+
+A, B = "busy-a", "busy-b"
+
+
+class Scenario:
+    def __init__(self, host, repository):
+        self.host, self.repository = host, repository
+        self.acknowledged = []  # (label, commit) of pushes that were answered
+
+    @staticmethod
+    def label(branch):
+        return f"{branch}--crash"
+
+    def push(self, branch, text):
+        commit = self.repository.set(branch, text)
+        status, _ = self.host.call("POST", "/v1/projects/crash/push", {"branch": branch, "commit": commit},
+                                   may=(404, 409))
+        if commit and status < 300:
+            self.acknowledged.append((self.label(branch), commit))
+
+    def live(self, branch, text):
+        label = self.label(branch)
+        self.host.wait(f"{label} answers {text!r}", lambda: self.host.get(label) == (200, text))
+
+    def state(self, branch):
+        return self.host.environment_of(self.label(branch))
+
+    def act(self, branch, verb, body=None):
+        return self.host.call("POST", f"/v1/environments/{self.label(branch)}/{verb}", body or {},
+                              may=(404, 409, 410))
+
+    def project(self):
+        self.host.call("POST", "/v1/projects", {"name": "crash", "repository": str(self.repository.bare)}, may=(409,))
+
+    def run(self):
+        self.project()
+        self.push(A, "one")
+        self.push(B, "two")
+        self.live(A, "one")
+        self.live(B, "two")
+        self.look_into(A)
+        self.push(A, "three")  # a second generation beside the first
+        self.sleep_and_wake(B, "two")
+        self.live(A, "three")
+        self.push(A, "broken")  # leaves the last good one
+        self.host.wait("the broken generation failed",
+                       lambda: self.state(A).get("cause") and self.host.get(self.label(A)) == (200, "three"))
+        self.close()
+
+    def look_into(self, branch):
+        """What only looks on: logs and exec; and the watch of the provider ends and comes back."""
+        self.host.call("GET", f"/v1/environments/{self.label(branch)}/logs?lines=2", may=(404, 409))
+        self.act(branch, "exec", {"command": ["true"]})
+        for pid in self.host.children("mayfly-provider-process"):
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+
+    def sleep_and_wake(self, branch, text):
+        def asleep():
+            """Asked again: a crash may come between the wish and the ledger, or a visit wake it."""
+            level = self.state(branch).get("level")
+            if level == "awake":
+                self.act(branch, "sleep")
+            return level == "stopped"
+        self.act(branch, "sleep")
+        self.host.wait(f"{branch} is asleep", asleep)
+        self.live(branch, text)
+
+    def close(self):
+        self.push(B, None)
+        for branch in (A, B):
+            self.act(branch, "down")
+        for branch in (A, B):
+            self.host.wait(f"{branch} is gone", lambda branch=branch: self.state(branch).get("state", "gone") == "gone")
+
+    def check(self):
+        """The ledger and the world agree that nothing is left, and that nothing was forgotten."""
+        host = self.host
+        last = []
+
+        def clean():
+            last[:] = world.ledger_leftovers(host.state) or world.leftovers(host.state, host.own_pids())
+            if not last:
+                last[:] = world.haproxy_routes(host.state)
+            if not last:
+                answers = {branch: host.get(self.label(branch))[0] for branch in (A, B)}
+                last[:] = [f"{branch} answers {status}" for branch, status in answers.items() if status != 410]
+            return not last
+
+        try:
+            host.wait("nothing is left", clean, 30, 0.1)
+        except AssertionError:
+            raise AssertionError("left behind:\n  " + "\n  ".join(last) + "\n" + host.log_tail()) from None
+        wrong = world.lost(host.state, self.acknowledged) + world.broken(host.state)
+        assert not wrong, "\n".join(wrong)
+        host.verify_log()
+
+
+class Killer(threading.Thread):
+    """Kills the daemon at random moments, now and then a keeper, a provider program or HAProxy. After each
+    kill, while the daemon is dead, nothing may be in the world that the ledger does not know, and nothing
+    acknowledged may be missing from the ledger."""
+
+    PAUSES = (0.001, 0.005, 0.02, 0.05, 0.1, 0.25, 0.4)
+
+    def __init__(self, scenario, random, kills):
+        super().__init__(daemon=True)
+        self.scenario, self.host, self.random, self.left = scenario, scenario.host, random, kills
+        self.stop = threading.Event()
+        self.killed = {"daemon": 0, "keeper": 0, "provider": 0, "haproxy": 0}
+        self.wrong, self.providers = [], []
+
+    def run(self):
+        while self.left > 0 and not self.wrong:
+            if self.stop.wait(self.random.choice(self.PAUSES) * self.random.uniform(0.2, 2)):
+                return
+            with self.host.gate:
+                self.strike()
+
+    def strike(self):
+        others = self.others() if self.random.random() < 0.5 else []
+        kind, pid = self.random.choice(others) if others else ("daemon", None)
+        acknowledged = list(self.scenario.acknowledged)
+        if kind != "daemon":
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                return
+        if kind == "daemon" or self.random.random() < 0.5:
+            if not self.host.alive():
+                return
+            self.providers = self.host.children("mayfly-provider")
+            self.host.kill()
+            self.look(acknowledged)
+        self.killed[kind] += 1
+        self.left -= 1
+
+    def look(self, acknowledged):
+        state = self.host.state
+        for _ in range(400):  # they die with the daemon, each as soon as the kernel comes to it
+            if not any(world.alive(pid) for pid in self.providers):
+                break
+            time.sleep(0.005)
+        else:
+            self.wrong.append("provider programs outlive their daemon")
+        if world.installation_of(state):
+            self.wrong += world.unknown(state) + world.lost(state, acknowledged)
+
+    def others(self):
+        """Keepers, provider programs and HAProxy of this installation, each kind as likely as the others."""
+        installation = world.installation_of(self.host.state)
+        kinds = {"provider": self.host.children("mayfly-provider"),
+                 "keeper": [pid for pid, text in world.processes(self.host.state, installation)
+                            if text.startswith("mayfly-keeper ")],
+                 "haproxy": [pid for pid in [self.host.haproxy()] if pid]}
+        kinds = {kind: pids for kind, pids in kinds.items() if pids}
+        if not kinds:
+            return []
+        kind = self.random.choice(sorted(kinds))
+        return [(kind, pid) for pid in kinds[kind]]
