@@ -86,7 +86,9 @@ static ClockStart clock_start(const ReaperFacts *f, ReaperClockKind kind) {
 
 static void clock_judge(const ReaperFacts *f, const ReaperPolicy *p, ReaperClockKind kind,
                         ReaperClock *ret) {
-        char since[TIME_TEXT_MAX], length[TIME_TEXT_MAX], due[TIME_TEXT_MAX];
+        char since[TIME_TEXT_MAX], length[TIME_TEXT_MAX], due[TIME_TEXT_MAX], lost[TIME_TEXT_MAX];
+        char moved[TIME_TEXT_MAX + 40] = "";
+        int64_t ends;
         ClockStart start = clock_start(f, kind);
         bool deletes = kind != REAPER_SLEEP_AFTER_IDLE;
 
@@ -109,14 +111,20 @@ static void clock_judge(const ReaperFacts *f, const ReaperPolicy *p, ReaperClock
          * clock that deletes. */
         ret->running = true;
         ret->due_ms = add(start.since_ms, ret->length_ms);
+        if (f->moved_ms > 0 && start.since_ms < f->moved_at_ms) {
+                ret->due_ms = add(ret->due_ms, f->moved_ms);
+                snprintf(moved, sizeof(moved), ", and %s that an old ledger did not know",
+                         duration_format(f->moved_ms, lost));
+        }
+        ends = ret->due_ms;
         if (deletes) {
                 ret->due_ms = later(ret->due_ms, add(p->effective_ms, p->grace_ms));
                 ret->due_ms = later(ret->due_ms, f->extended_until_ms);
         }
-        snprintf(ret->text, sizeof(ret->text), "ends %s: %s %s, %s%s",
+        snprintf(ret->text, sizeof(ret->text), "ends %s: %s %s, %s%s%s",
                  time_format(ret->due_ms, due), start.since, time_format(start.since_ms, since),
-                 duration_format(ret->length_ms, length),
-                 ret->due_ms > add(start.since_ms, ret->length_ms)
+                 duration_format(ret->length_ms, length), moved,
+                 ret->due_ms > ends
                          ? (ret->due_ms == f->extended_until_ms ? ", extended"
                                                                 : ", grace of a new policy")
                          : "");

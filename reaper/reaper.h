@@ -42,6 +42,8 @@ typedef struct ReaperFacts {
         int64_t pinned_until_ms;  /* 0: not pinned; REAPER_NEVER: until unpinned */
         const char *pinned_by, *pin_reason; /* may be NULL */
         int64_t extended_until_ms; /* not deleted before; 0: none */
+        int64_t moved_ms, moved_at_ms; /* what began before moved_at_ms ends moved_ms later: for so long
+                                          nothing is known, because an old ledger was put back; 0: none */
         bool frozen;              /* all destructive work is held by a person or by a clock step */
         const char *freeze_reason; /* may be NULL */
 } ReaperFacts;

@@ -107,14 +107,19 @@ int freeze_load(Engine *e, Error *reterr) {
         json_auto_t *value = NULL;
         int r;
 
-        e->frozen = e->frozen_by_clock = false;
+        e->frozen = true; /* until it is known */
+        e->frozen_by_clock = false;
+        r = held_load(e, reterr);
+        if (r < 0)
+                return r;
         r = ledger_value_get(e->ledger, "frozen", &text, NULL);
-        if (r == -ENOENT)
-                return str_replace(&e->freeze_reason, NULL);
+        if (r == -ENOENT) {
+                e->frozen = e->held;
+                return str_replace(&e->freeze_reason, e->held ? "the ledger was put back" : NULL);
+        }
         if (r < 0)
                 return error_set(reterr, r, "Cannot read whether the installation is frozen");
         value = json_loads(text, 0, NULL);
-        e->frozen = true; /* also when it cannot be read: unknown is not "free" */
         e->frozen_by_clock = json_is_true(json_object_get(value, "clock"));
         return str_replace(&e->freeze_reason, json_string_value(json_object_get(value, "reason")));
 }
@@ -220,6 +225,8 @@ int engine_freeze(Engine *e, const EngineActor *a, bool on, const char *reason, 
                                       "Everything destructive is held: %s", clean);
         } else if (e->frozen) {
                 r = ledger_value_set(e->ledger, "frozen", NULL, reterr);
+                if (r == 0 && e->held)
+                        r = held_release(&in, reterr);
                 /* A clock that was ahead is adopted; trusted time cannot follow one that went back. */
                 if (r == 0 && e->offset_ms < 0) {
                         e->offset_ms = 0;

@@ -29,7 +29,8 @@ int environment_delete(View *v, const char *who, const char *why, Error *reterr)
 static bool deletion_held(View *v) {
         if (!v->e->frozen)
                 return false;
-        return !v->e->frozen_by_clock || (v->env.gone_by && streq(v->env.gone_by, "reaper"));
+        return v->e->held || !v->e->frozen_by_clock ||
+               (v->env.gone_by && streq(v->env.gone_by, "reaper"));
 }
 
 static int deleting(View *v, Error *reterr) {

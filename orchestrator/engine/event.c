@@ -44,6 +44,7 @@ static const char *const kinds[_EVENT_KIND_MAX] = {
         [EVENT_ORPHAN_FOUND] = "orphan.found",
         [EVENT_FROZEN] = "installation.frozen",
         [EVENT_UNFROZEN] = "installation.unfrozen",
+        [EVENT_LEASES_MOVED] = "installation.leases-moved",
         [EVENT_CLOCK_STEPPED] = "installation.clock-stepped",
 };
 

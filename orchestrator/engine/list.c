@@ -64,6 +64,10 @@ int list_start_all(Engine *e, Error *reterr) {
         int r;
 
         r = ledger_resource_each(e->ledger, NULL, false, collect_provider, &providers, reterr);
+        /* Of a ledger that was put back nobody knows what it has forgotten, and where that is. */
+        for (size_t i = 0; r == 0 && e->held && i < e->config->n_definitions; i++)
+                if (!strv_contains(providers, e->config->definitions[i].provider))
+                        r = strv_add(&providers, e->config->definitions[i].provider);
         for (char **p = providers; r == 0 && p && *p; p++) {
                 r = list_start(e, *p);
                 watch_wanted(e, *p);

@@ -112,6 +112,8 @@ struct Engine {
         int64_t step_ms;       /* of the wall clock, seen in this turn */
         int64_t hold_until_ms; /* no deletion by the reaper before */
         bool frozen, frozen_by_clock;
+        bool held; /* the ledger was put back and nobody has released it (held.c) */
+        int64_t moved_ms, moved_at_ms; /* since one was released; 0: never */
         char *freeze_reason;
         LateAnswer *late;        /* questions to the front whose answer nobody waits for any more */
         int64_t unwell_until_ms; /* the ledger could not be written: nothing destructive before */
@@ -286,6 +288,7 @@ int clock_load(Engine *e, Error *reterr);
 int clock_check(Engine *e, Error *reterr);
 int clock_store(Engine *e, Error *reterr);
 int freeze_load(Engine *e, Error *reterr);
+int held_load(Engine *e, Error *reterr);
 
 /* ---- list.c ---- */
 typedef struct ListRun ListRun;
@@ -345,6 +348,7 @@ typedef enum EventKind {
         EVENT_ORPHAN_FOUND,
         EVENT_FROZEN,
         EVENT_UNFROZEN,
+        EVENT_LEASES_MOVED,
         EVENT_CLOCK_STEPPED,
         _EVENT_KIND_MAX,
 } EventKind;
@@ -390,6 +394,7 @@ int down_change(Input *in, Environment *env, const void *userdata, Error *reterr
 int generation_want(Input *in, Environment *env, const char *commit, Error *reterr);
 int push_input(Input *in, const Project *project, const char *branch, const char *commit,
                char **ret_environment, Error *reterr);
+int held_release(Input *in, Error *reterr); /* held.c */
 int generation_is_under_way(Engine *e, const Environment *env, bool *ret);
 int input_environment(Input *i, const char *name, Environment *ret, Error *reterr);
 

@@ -247,6 +247,18 @@ static bool was_here(Engine *e, const Project *project, const char *branch, cons
                streq(env.project_id, project->id) && streq(env.commit, commit);
 }
 
+/* The list says the same as the one before, and the environment stands elsewhere: the list may have been
+ * made before the push that the environment follows. When that push was known before the list before this
+ * one, it was a late trigger of something older, and the list is right. */
+static int pushed_since(Engine *e, const Project *project, const Environment *env, bool *ret,
+                        Error *reterr) {
+        auto_cleanup(generation_done) Generation g = { 0 };
+        int r = ledger_generation_get(e->ledger, env->id, env->wanted_generation, &g, reterr);
+
+        *ret = r == 0 && g.created_ms >= project->compared_ms;
+        return r;
+}
+
 /* A branch is taken up when it moved since the last comparison, or when its environment is there and
  * stands elsewhere. A branch that nobody pushed since mayfly knows the project stays without one. */
 static int take_up(Closing *c, const Project *project, const char *branch, const char *commit,
@@ -264,9 +276,17 @@ static int take_up(Closing *c, const Project *project, const char *branch, const
         if (r == -ENOENT && (!c->before || (before && streq(before, commit)) ||
                              was_here(c->in->e, project, branch, commit)))
                 return 0;
-        if (r == 0 && env.closed_ms == 0 &&
-            (streq(env.commit, commit) || (before && streq(before, commit))))
-                return 0; /* the list is no newer than what was pushed */
+        if (r == 0 && env.closed_ms == 0) {
+                bool newer = before && streq(before, commit);
+
+                if (newer) {
+                        r = pushed_since(c->in->e, project, &env, &newer, reterr);
+                        if (r < 0)
+                                return r;
+                }
+                if (newer || streq(env.commit, commit))
+                        return 0;
+        }
         r = push_input(c->in, project, branch, commit, NULL, reterr);
         if (r == 0 && json_array_append_new(c->pushed, json_string(branch)) < 0)
                 r = -ENOMEM;

@@ -26,6 +26,8 @@ static void facts_of(Engine *e, const Environment *env, bool under_way,
                 .pinned_by = env->pinned_by,
                 .pin_reason = env->pin_reason,
                 .extended_until_ms = env->extended_until_ms,
+                .moved_ms = e->moved_ms,
+                .moved_at_ms = e->moved_at_ms,
                 .frozen = e->frozen || e->hold_until_ms > e->now_ms,
                 .freeze_reason = e->frozen ? e->freeze_reason
                                            : "the machine was away; deletions wait for an hour",

@@ -227,8 +227,11 @@ static bool environment_first_generations(View *v, const Part *p) {
 }
 
 int removal_step(View *v, Error *reterr) {
-        bool order = order_holds(v);
+        bool order;
 
+        if (v->e->held)
+                return 0; /* the release looks at all of them */
+        order = order_holds(v);
         if (v->e->unwell_until_ms > v->e->now_ms) {
                 for (size_t i = 0; i < v->n_parts; i++)
                         if (part_alive(v->parts[i]) && !part_wanted(v, v->parts[i])) {

@@ -224,6 +224,22 @@ static int hold_event(Ledger *l, const char *sentence, int64_t missing, int64_t 
                                 reterr);
 }
 
+/* Since when the ledger knows nothing. One that was put back, and again before anybody released it, lost
+ * all since the older of the two. */
+static int64_t lost_from(Ledger *l, const Found *f) {
+        auto_cleanup(freep) char *text = NULL;
+        json_auto_t *before = NULL;
+        json_int_t from;
+
+        if (ledger_value_get(l, "held", &text, NULL) < 0)
+                return f->head.time_ms;
+        before = json_loads(text, 0, NULL);
+        from = json_integer_value(json_object_get(before, "from_ms"));
+        return !json_object_get(before, "released_ms") && from > 0 && from < f->head.time_ms
+                       ? from
+                       : f->head.time_ms;
+}
+
 static int hold(Ledger *l, const char *why, const Anchor *a, const Found *f, Error *reterr) {
         auto_cleanup(freep) char *sentence = NULL;
         int64_t missing = a->event > f->head.event ? a->event - f->head.event : 0;
@@ -245,9 +261,10 @@ static int hold(Ledger *l, const char *why, const Anchor *a, const Found *f, Err
                            reterr);
         if (r == 0)
                 r = value_set_json(l, "held",
-                                   json_pack("{s:s, s:I, s:I, s:I}", "reason", sentence, "since_ms",
-                                             (json_int_t) time_ms, "gap_ms", (json_int_t) gap_ms,
-                                             "missing", (json_int_t) missing),
+                                   json_pack("{s:s, s:I, s:I, s:I, s:I}", "reason", sentence,
+                                             "since_ms", (json_int_t) time_ms, "from_ms",
+                                             (json_int_t) lost_from(l, f), "gap_ms",
+                                             (json_int_t) gap_ms, "missing", (json_int_t) missing),
                                    reterr);
         if (r == 0)
                 r = ledger_value_set(l, "copied", NULL, reterr);

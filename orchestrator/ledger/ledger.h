@@ -18,11 +18,11 @@
 typedef struct Ledger Ledger;
 
 typedef struct LedgerOptions {
-        const char *path;     /* "STATE/ledger.db" */
-        const char *key_path; /* key for secret outputs, made with mode 0600 when absent */
-        const char *vfs;      /* NULL: the system's */
-        const Random *random; /* for the installation id of a new ledger */
-        bool fast;            /* tests only: synchronous=OFF */
+        const char *path;        /* "STATE/ledger.db" */
+        const char *key_path;    /* key for secret outputs, made with mode 0600 when absent */
+        const char *vfs;         /* NULL: the system's */
+        const Random *random;    /* for the installation id of a new ledger */
+        bool fast;               /* tests only: synchronous=OFF */
         const char *anchor_path; /* NULL: "STATE/ledger.anchor"; with fast, none */
 } LedgerOptions;
 
@@ -32,7 +32,8 @@ int ledger_commit(Ledger *l, Error *reterr); /* 0 also when nothing was written 
 void ledger_rollback(Ledger *l);
 /* Why this ledger was found not to be the newest one (a backup was put back) when it was opened; NULL when
  * all is well. It has then set the value "frozen", as the engine's freeze does, and "held" (JSON: reason,
- * since_ms, gap_ms, missing: number of events), which stays for people to read. */
+ * since_ms, from_ms: what it knows ends there, gap_ms, missing: number of events), which stays for people to
+ * read; the release adds released_ms. */
 const char *ledger_held(const Ledger *l);
 /* True when the turn has written something. */
 bool ledger_is_open(const Ledger *l);

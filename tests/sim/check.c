@@ -1,10 +1,47 @@
-/* What must always be true (the project's design, section 1), as functions named after it. */
+/* What must always be true (the project's design, section 1), as functions named after it; run after every
+ * step between two turns, and at the end. */
 #include <stdio.h>
 
 #include "tests/sim/sim.h"
 
-/* Small clock steps are followed, so trusted time may be off by this much. */
-#define SLACK_MS (15 * MS_PER_MINUTE)
+const char *const invariants[] = {
+        "nothing leaks",
+        "gone means that nothing is left",
+        "after the last deletion nothing is left",
+        "orphans are recorded",
+        "other people's things are never touched",
+        "nothing wanted is removed",
+        "no deletion before a clock has ended",
+        "no deletion of what is in use or not known to be unused",
+        "nothing is closed on a partial or empty list",
+        "a pin or extension that was acknowledged wins",
+        "a freeze that was acknowledged wins",
+        "an older database is recognised and held",
+        "held: nothing is removed before somebody released it",
+        "held: every deadline moves by what was lost",
+        "an acknowledged push is never lost",
+        "an acknowledged deletion is never lost",
+        "an acknowledged closing is never lost",
+        "the address always answers",
+        "routes are direct only to ready endpoints",
+        "one generation serves once one was good",
+        "a late older generation is never adopted",
+        "the newest commit is live or failed with a cause",
+        "a failure has a cause",
+        "commit the intent, act, commit the outcome",
+        "at most one call on a resource",
+        "trusted time never goes back",
+        "the event log holds",
+        "secrets are in no event",
+        "what the triggers lost the listing finds",
+        "once faults stop, everything converges",
+        "a seed replays exactly",
+        "the program does not end",
+};
+
+size_t invariants_count(void) {
+        return N_ELEMENTS(invariants);
+}
 
 /* ---- nothing leaks; gone means nothing is left ---- */
 
@@ -29,23 +66,15 @@ static void check_nothing_leaks(Sim *s) {
 
         assert(ledger_resource_each(s->ledger, NULL, false, know, &known, NULL) == 0);
         while ((t = map_next(s->things, &at, NULL)))
-                if (!t->foreign && !map_get(known.rows, t->uid) && !map_get(s->lied, t->uid))
+                if (!t->foreign && !t->orphan && !map_get(known.rows, t->uid) &&
+                    !map_get(s->lied, t->uid))
                         sim_violation(s, "nothing leaks",
                                       "%s %s is in the world and not in the ledger", t->type,
                                       t->uid);
         map_free(known.rows);
 }
 
-static int check_gone(void *userdata, const Environment *env) {
-        Sim *s = userdata;
-
-        if (env->state == ENV_GONE && world_ours(s, env->id) > 0)
-                sim_violation(s, "gone means that nothing is left", "%s is gone and has things",
-                              env->label);
-        return 0;
-}
-
-/* ---- the address: direct only to what is ready ---- */
+/* ---- the address ---- */
 
 typedef struct Endpoints {
         Sim *sim;
@@ -101,232 +130,28 @@ static int check_route(void *userdata, const Route *route) {
         return 0;
 }
 
-/* ---- each environment ---- */
-
-/* "A failed generation leaves the last good one serving." */
-static void check_serving(Sim *s, const Environment *env) {
-        auto_cleanup(generation_done) Generation g = { 0 };
-
-        if (map_get(s->good, env->id) && env->live_generation == 0)
-                sim_violation(s, "one generation serves once one was good", "%s lost it",
-                              env->label);
-        if (env->live_generation == 0)
-                return;
-        if (!map_get(s->good, env->id)) {
-                assert(map_put(s->good, env->id, s) == 0);
-                s->count.live++;
-        }
-        assert(ledger_generation_get(s->ledger, env->id, env->live_generation, &g, NULL) == 0);
-        if (env->state != ENV_DELETING && env->state != ENV_GONE && g.state != GEN_LIVE)
-                sim_violation(s, "one generation serves once one was good",
-                              "%s: generation %lld is %s", env->label, (long long) g.number,
-                              gen_state_to_string(g.state));
-}
-
-/* "A pin, a renewed lease or a freeze that was acknowledged always wins." Looked at in the step in which
- * the deletion begins. */
-static void check_deletion(Sim *s, const Environment *env) {
-        const int64_t *held = map_get(s->held_until, env->id);
-
-        if (env->state != ENV_DELETING || map_get(s->deleting, env->id))
-                return;
-        assert(map_put(s->deleting, env->id, s) == 0);
-        sim_say(s, "%s is being deleted by %s: %s; held for %lld ms", env->label, env->gone_by,
-                env->gone_why, held ? (long long) (*held - s->true_ms) : 0);
-        if (!streq_null(env->gone_by, "reaper"))
-                return;
-        if (held && *held > s->true_ms + SLACK_MS)
-                sim_violation(s, "a pin or extension that was acknowledged wins",
-                              "%s is deleted by the reaper", env->label);
-        if (s->frozen)
-                sim_violation(s, "a freeze that was acknowledged wins",
-                              "%s is deleted by the reaper", env->label);
-        if (s->true_ms - env->created_ms < MS_PER_HOUR - SLACK_MS)
-                sim_violation(s, "no deletion before a clock has ended",
-                              "%s was created %lld s ago", env->label,
-                              (long long) (s->true_ms - env->created_ms) / 1000);
-}
-
-static int check_environment(void *userdata, const Environment *env) {
+/* "The address always answers." */
+static int check_address(void *userdata, const Environment *env) {
+        auto_cleanup(route_done) Route route = { 0 };
+        auto_cleanup(freep) char *host = NULL;
         Sim *s = userdata;
+        bool gone = env->state == ENV_DELETING || env->state == ENV_GONE;
 
-        check_serving(s, env);
-        check_deletion(s, env);
-        check_gone(s, env);
+        host = str_format("%s.%s", env->label, s->config->domain);
+        if (ledger_route_get(s->ledger, host, &route, NULL) < 0)
+                sim_violation(s, "the address always answers", "%s has no route", host);
+        else if (!streq(route.environment_id, env->id)) {
+                if (!gone) /* what is gone has left its name to a newer one */
+                        sim_violation(s, "the address always answers", "%s shows another", host);
+        } else if (gone != streq(route.answer, "gone"))
+                sim_violation(s, "the address always answers", "%s is %s and says %s", host,
+                              env_state_to_string(env->state), route.answer);
         return 0;
 }
 
-/* ---- promises ---- */
+/* ---- the event log ---- */
 
-static void check_promise(Sim *s, unsigned branch) {
-        auto_cleanup(freep) char *name = str_format("shop/%s", people_branch(branch));
-        auto_cleanup(environment_done) Environment env = { 0 };
-        const Promise *p = &s->promises[branch];
-
-        if (!*p->commit)
-                return;
-        if (ledger_environment_get(s->ledger, name, &env, NULL) < 0) {
-                sim_violation(s, "an acknowledged push is never lost", "%s has no environment",
-                              name);
-                return;
-        }
-        if (env.state == ENV_DELETING || env.state == ENV_GONE) {
-                if (!p->down && !streq_null(env.gone_by, "reaper"))
-                        sim_violation(s, "an acknowledged push is never lost", "%s is %s by %s",
-                                      name, env_state_to_string(env.state), env.gone_by);
-                return;
-        }
-        if (p->down)
-                sim_violation(s, "an acknowledged deletion is never lost", "%s is %s", name,
-                              env_state_to_string(env.state));
-        if (!streq(env.commit, p->commit))
-                sim_violation(s, "an acknowledged push is never lost", "%s wants %.12s, not %.12s",
-                              name, env.commit, p->commit);
-        if (p->closed && env.closed_ms == 0)
-                sim_violation(s, "an acknowledged closing is never lost", "%s is open", name);
-}
-
-/* Called between turns: nothing is uncommitted. */
-void check_everything(Sim *s) {
-        if (ledger_is_open(s->ledger))
-                return;
-        check_nothing_leaks(s);
-        assert(ledger_environment_each(s->ledger, NULL, true, check_environment, s, NULL) == 0);
-        assert(ledger_route_each(s->ledger, check_route, s, NULL) == 0);
-        for (unsigned i = 0; i < N_BRANCHES; i++)
-                check_promise(s, i);
-}
-
-/* ---- each call ---- */
-
-typedef struct Intents {
-        const char *id;
-        unsigned found;
-} Intents;
-
-static int find_intent(void *userdata, const Intent *i) {
-        Intents *in = userdata;
-
-        in->found += streq(i->id, in->id);
-        return 0;
-}
-
-/* "Nothing wanted is removed." */
-static void check_removal(Sim *s, const Resource *r) {
-        auto_cleanup(environment_done) Environment env = { 0 };
-        auto_cleanup(generation_done) Generation g = { 0 };
-
-        assert(ledger_environment_get(s->ledger, r->environment_id, &env, NULL) == 0);
-        if (env.state == ENV_DELETING)
-                return;
-        if (r->generation == 0) {
-                sim_violation(s, "nothing wanted is removed",
-                              "%s of %s goes and the environment stays", r->key, env.label);
-                return;
-        }
-        assert(ledger_generation_get(s->ledger, env.id, r->generation, &g, NULL) == 0);
-        if (g.state != GEN_RETIRING && g.state != GEN_FAILED)
-                sim_violation(s, "nothing wanted is removed",
-                              "%s of %s goes and its generation is %s", r->key, env.label,
-                              gen_state_to_string(g.state));
-}
-
-void check_call(Sim *s, const ProviderCall *call) {
-        static const char *const changing[] = { "provision", "deprovision", "sleep", "wake" };
-        const char *uid = json_string_value(
-                json_object_get(json_object_get(call->request, "resource"), "uid"));
-        auto_cleanup(resource_done) Resource r = { 0 };
-        Intents intents = { .id = call->id };
-        bool changes = false;
-
-        if (!uid)
-                return;
-        for (size_t i = 0; i < N_ELEMENTS(changing); i++)
-                changes = changes || streq(call->verb, changing[i]);
-        for (Work *w = s->work; w; w = w->next)
-                if (w->uid && streq(w->uid, uid))
-                        sim_violation(s, "at most one call on a resource", "%s while %s runs on %s",
-                                      call->verb, w->verb, uid);
-        if (ledger_is_open(s->ledger))
-                sim_violation(s, "commit the intent, then act", "%s is called inside a transaction",
-                              call->verb);
-        assert(ledger_intent_each_open(s->ledger, find_intent, &intents, NULL) == 0);
-        if (changes && intents.found != 1)
-                sim_violation(s, "commit the intent, then act", "%s of %s has no open intent",
-                              call->verb, uid);
-        if (ledger_resource_get(s->ledger, uid, &r, NULL) < 0) {
-                sim_violation(s, "nothing leaks", "%s of %s, which is not in the ledger",
-                              call->verb, uid);
-                return;
-        }
-        sim_say(s, "  %s of %s '%s' generation %lld, %s%s%s, tries %lld", call->verb, r.type, r.key,
-                (long long) r.generation, res_state_to_string(r.state),
-                r.inspect ? ", to be inspected" : "", r.emptied ? ", emptied" : "",
-                (long long) r.tries);
-        if (streq(call->verb, "provision") && !r.touched)
-                sim_violation(s, "nothing leaks", "provision of %s, which is not marked as touched",
-                              uid);
-        if (streq(call->verb, "deprovision"))
-                check_removal(s, &r);
-}
-
-/* ---- once faults have stopped ---- */
-
-static int at_rest(void *userdata, const Environment *env) {
-        Sim *s = userdata;
-        bool rest = env->state == ENV_READY || env->state == ENV_FAILED || env->state == ENV_GONE;
-
-        if (!rest)
-                sim_violation(s, "once faults stop, everything converges", "%s is %s (%s)",
-                              env->label, env_state_to_string(env->state),
-                              env->cause ? env->cause : "no cause");
-        if (env->state == ENV_FAILED && !env->cause)
-                sim_violation(s, "a failure has a cause", "%s has none", env->label);
-        if (env->state != ENV_GONE && (env->level == LEVEL_FALLING || env->level == LEVEL_WAKING))
-                sim_violation(s, "once faults stop, everything converges", "%s is %s", env->label,
-                              env_level_to_string(env->level));
-        return 0;
-}
-
-static int resource_at_rest(void *userdata, const Resource *r) {
-        Sim *s = userdata;
-
-        if (r->state == RES_READY || r->state == RES_ASLEEP || r->state == RES_FAILED)
-                return 0;
-        /* What only a failed generation wanted of the shared ones waits for the next push. */
-        if (r->generation == 0 && (r->state == RES_PLANNED || r->state == RES_PROVISIONING))
-                return 0;
-        sim_violation(s, "once faults stop, everything converges",
-                      "%s %s is %s, again in %lld ms: %s", r->type, r->uid,
-                      res_state_to_string(r->state), (long long) (r->retry_ms - s->wall_ms),
-                      r->cause ? r->cause : "-");
-        return 0;
-}
-
-void check_at_rest(Sim *s) {
-        assert(ledger_environment_each(s->ledger, NULL, true, at_rest, s, NULL) == 0);
-        assert(ledger_resource_each(s->ledger, NULL, false, resource_at_rest, s, NULL) == 0);
-        for (unsigned i = 0; i < N_BRANCHES; i++) {
-                auto_cleanup(freep) char *name = str_format("shop/%s", people_branch(i));
-                auto_cleanup(environment_done) Environment env = { 0 };
-                auto_cleanup(generation_done) Generation g = { 0 };
-                const Promise *p = &s->promises[i];
-
-                if (!*p->commit || p->down || p->closed ||
-                    ledger_environment_get(s->ledger, name, &env, NULL) < 0 ||
-                    env.state == ENV_GONE || env.state == ENV_DELETING)
-                        continue;
-                assert(ledger_generation_get(s->ledger, env.id, env.wanted_generation, &g, NULL) ==
-                       0);
-                if (!streq(g.commit, p->commit) || (g.state != GEN_LIVE && g.state != GEN_FAILED) ||
-                    (g.state == GEN_FAILED && !g.cause))
-                        sim_violation(s, "the newest commit is live or failed with a cause",
-                                      "%s: %.12s is %s", name, g.commit,
-                                      gen_state_to_string(g.state));
-        }
-}
-
-static int no_secret(void *userdata, const Event *e) {
+static int check_event(void *userdata, const Event *e) {
         Sim *s = userdata;
 
         if (strstr(e->text, "s3cr3t") || (e->data && strstr(e->data, "s3cr3t")))
@@ -334,23 +159,33 @@ static int no_secret(void *userdata, const Event *e) {
         if (e->time_ms < s->last_event_ms)
                 sim_violation(s, "trusted time never goes back", "event %lld",
                               (long long) e->number);
+        if (e->number != s->last_event + 1)
+                sim_violation(s, "the event log holds", "%lld comes after %lld",
+                              (long long) e->number, (long long) s->last_event);
         s->last_event_ms = e->time_ms;
+        s->last_event = e->number;
         return 0;
 }
 
-/* After everything was deleted. */
-void check_at_end(Sim *s) {
-        int64_t bad = 0;
-        size_t at = 0;
-        Thing *t;
+/* ---- all of them ---- */
 
-        while ((t = map_next(s->things, &at, NULL)))
-                if (!t->foreign && !map_get(s->lied, t->uid))
-                        sim_violation(s, "after the last deletion nothing is left", "%s %s",
-                                      t->type, t->uid);
-        assert(ledger_verify_events(s->ledger, &bad, NULL) == 0);
-        if (bad != 0)
-                sim_violation(s, "the event log holds", "event %lld", (long long) bad);
-        s->last_event_ms = 0;
-        assert(ledger_event_each(s->ledger, 0, NULL, 1000000, no_secret, s, NULL) == 0);
+/* Called between turns: nothing is uncommitted. */
+void check_everything(Sim *s) {
+        if (ledger_is_open(s->ledger))
+                return;
+        check_nothing_leaks(s);
+        check_environments(s);
+        assert(ledger_environment_each(s->ledger, NULL, true, check_address, s, NULL) == 0);
+        assert(ledger_route_each(s->ledger, check_route, s, NULL) == 0);
+        assert(ledger_event_each(s->ledger, s->last_event, NULL, 1000000, check_event, s, NULL) ==
+               0);
+        check_promises(s);
+}
+
+void check_forget(Sim *s) {
+        map_free(s->live);
+        s->live = map_new(free);
+        map_free(s->deleting);
+        s->deleting = map_new(NULL);
+        s->last_event = s->last_event_ms = 0;
 }

@@ -1,6 +1,5 @@
-/* People and triggers: they push, force-push, close, reopen, extend, pin, put to sleep, wake, visit and
- * delete at any moment. What was acknowledged after its commit becomes a promise that check.c holds the
- * engine to. */
+/* People: they extend, pin, freeze, put to sleep, wake, visit and delete at any moment (and push, forge.c).
+ * What was acknowledged after its commit becomes a promise that check-environment.c holds the engine to. */
 #include <stdio.h>
 
 #include "tests/sim/sim.h"
@@ -38,8 +37,16 @@ static void forget(Sim *s, const Acknowledgement *a) {
                 s->promises[a->branch] = (Promise){ 0 };
         if (*a->environment)
                 hold(s, a->environment, 0);
+        if (a->freeze < 0 && s->held) /* not known: from now on it may be released */
+                s->released_true_ms = s->true_ms;
         if (a->freeze)
-                s->frozen = false;
+                s->frozen = s->held = s->releasing = false;
+}
+
+static void released(Sim *s) {
+        if (s->held)
+                s->released_true_ms = s->true_ms;
+        s->held = s->frozen = false;
 }
 
 static void on_commit(void *userdata, int r, const Error *error) {
@@ -58,9 +65,12 @@ static void on_commit(void *userdata, int r, const Error *error) {
                         s->promises[a->branch] = a->promise;
                 if (*a->environment)
                         hold(s, a->environment, a->held_until);
-                if (a->freeze)
-                        s->frozen = a->freeze > 0;
+                if (a->freeze > 0)
+                        s->frozen = true;
+                if (a->freeze < 0)
+                        released(s);
         }
+        s->releasing = s->releasing && a->freeze >= 0;
         free(a);
 }
 
@@ -85,70 +95,23 @@ void people_lost(Sim *s) {
         }
 }
 
-static const EngineActor actor = { .who = "uid:1000(ana)" };
-
-static void new_commit(Sim *s, char commit[48]) {
-        unsigned variant = sim_below(s, 7);
-
-        if (sim_percent(s, 30))
-                variant = 2; /* the richest one more often */
-        snprintf(commit, 48, "%02u%038x", variant, ++s->n_commits);
-}
+const EngineActor people_actor = { .who = "uid:1000(ana)" };
 
 /* The order of what was said about one branch in one turn: the last one counts, so each acknowledgement
  * carries the whole promise as it is after it. */
-static Promise promised(Sim *s, unsigned branch) {
+Promise people_promised(Sim *s, unsigned branch) {
         for (Acknowledgement *a = s->acknowledgements; a; a = a->next)
                 if (a->touches_promise && a->branch == branch)
                         return a->promise;
         return s->promises[branch];
 }
 
-static void promise(Sim *s, unsigned branch, Promise p) {
+void people_promise(Sim *s, unsigned branch, Promise p) {
         Acknowledgement *a = wait_for_commit(s);
 
         a->branch = branch;
         a->promise = p;
         a->touches_promise = true;
-}
-
-static void push_commit(Sim *s, unsigned branch, const char *commit) {
-        auto_cleanup(freep) char *id = NULL;
-        auto_error error = { 0 };
-        Promise p = { 0 };
-        int r;
-
-        r = engine_push(s->engine, &actor, "shop", branches[branch], commit, &id, &error);
-        sim_say(s, "push %s %.12s: %s", branches[branch], commit,
-                r < 0 ? error_text(&error, r) : id);
-        if (r < 0)
-                return;
-        s->count.pushes++;
-        snprintf(p.commit, sizeof(p.commit), "%s", commit);
-        promise(s, branch, p);
-}
-
-void people_push(Sim *s, unsigned branch) {
-        char commit[48];
-        Promise p = promised(s, branch);
-
-        if (*p.commit && sim_percent(s, 15))
-                snprintf(commit, sizeof(commit), "%s", p.commit); /* repeated */
-        else
-                new_commit(s, commit);
-        push_commit(s, branch, commit);
-}
-
-static void close_branch(Sim *s, unsigned branch) {
-        auto_error error = { 0 };
-        Promise p = promised(s, branch);
-        int r = engine_push(s->engine, &actor, "shop", branches[branch], NULL, NULL, &error);
-
-        sim_say(s, "close %s: %d", branches[branch], r);
-        if (r < 0)
-                return;
-        p.closed = true;
-        promise(s, branch, p);
 }
 
 static int environment_of(Sim *s, unsigned branch, Environment *ret) {
@@ -160,17 +123,17 @@ static int environment_of(Sim *s, unsigned branch, Environment *ret) {
 static void down(Sim *s, unsigned branch) {
         auto_cleanup(environment_done) Environment env = { 0 };
         auto_error error = { 0 };
-        Promise p = promised(s, branch);
+        Promise p = people_promised(s, branch);
         int r;
 
         if (environment_of(s, branch, &env) < 0)
                 return;
-        r = engine_down(s->engine, &actor, env.id, &error);
+        r = engine_down(s->engine, &people_actor, env.id, &error);
         sim_say(s, "down %s: %s", env.label, r < 0 ? error_text(&error, r) : "ok");
         if (r < 0)
                 return;
         p.down = true;
-        promise(s, branch, p);
+        people_promise(s, branch, p);
 }
 
 /* Trusted time follows the true one in every world of ours, so promises are kept in true time. */
@@ -182,7 +145,7 @@ static void extend(Sim *s, unsigned branch) {
 
         if (environment_of(s, branch, &env) < 0)
                 return;
-        r = engine_extend(s->engine, &actor, env.id, by, NULL);
+        r = engine_extend(s->engine, &people_actor, env.id, by, NULL);
         sim_say(s, "extend %s: %d", env.label, r);
         if (r < 0 || ledger_environment_get(s->ledger, env.id, &after, NULL) < 0)
                 return;
@@ -193,19 +156,43 @@ static void extend(Sim *s, unsigned branch) {
 
 static void pin(Sim *s, unsigned branch, bool on) {
         auto_cleanup(environment_done) Environment env = { 0 };
+        int64_t by = (int64_t) (1 + sim_below(s, 72)) * MS_PER_HOUR, until = INT64_MAX;
         Acknowledgement *a;
         int r;
 
         if (environment_of(s, branch, &env) < 0)
                 return;
-        r = on ? engine_pin(s->engine, &actor, env.id, INT64_MAX, "a demo", NULL)
-               : engine_unpin(s->engine, &actor, env.id, NULL);
+        if (on && sim_percent(s, 50) && s->wall_ms == s->true_ms)
+                until = s->true_ms + by;
+        r = on ? engine_pin(s->engine, &people_actor, env.id, until, "a demo", NULL)
+               : engine_unpin(s->engine, &people_actor, env.id, NULL);
         sim_say(s, "%s %s: %d", on ? "pin" : "unpin", env.label, r);
         if (r < 0)
                 return;
         a = wait_for_commit(s);
         snprintf(a->environment, sizeof(a->environment), "%s", env.id);
-        a->held_until = on ? INT64_MAX : 0;
+        a->held_until = on ? until : 0;
+}
+
+/* Who releases a ledger that was put back renews first what must stay. */
+static void renew(Sim *s, unsigned branch) {
+        auto_cleanup(environment_done) Environment env = { 0 };
+        const int64_t *held;
+        Acknowledgement *a;
+        int r;
+
+        if (environment_of(s, branch, &env) < 0)
+                return;
+        held = map_get(s->held_until, env.id);
+        if (!held || *held <= s->true_ms)
+                return;
+        r = *held == INT64_MAX
+                    ? engine_pin(s->engine, &people_actor, env.id, INT64_MAX, "renewed", NULL)
+                    : engine_extend(s->engine, &people_actor, env.id, *held - s->true_ms, NULL);
+        sim_say(s, "renew %s: %d", env.label, r);
+        a = wait_for_commit(s);
+        snprintf(a->environment, sizeof(a->environment), "%s", env.id);
+        a->held_until = r < 0 ? 0 : *held;
 }
 
 static void freeze(Sim *s, bool on) {
@@ -213,40 +200,14 @@ static void freeze(Sim *s, bool on) {
 
         if (!on) /* who releases a freeze has put the clock right */
                 sim_right_clock(s);
-        r = engine_freeze(s->engine, &actor, on, "looking at something", NULL);
+        for (unsigned i = 0; !on && s->held && i < N_BRANCHES; i++)
+                renew(s, i);
+        r = engine_freeze(s->engine, &people_actor, on, "looking at something", NULL);
 
         sim_say(s, "%s: %d", on ? "freeze" : "unfreeze", r);
+        s->releasing = r == 0 && !on;
         if (r == 0)
                 wait_for_commit(s)->freeze = on ? 1 : -1;
-}
-
-static void compare(Sim *s) {
-        json_auto_t *list = json_array();
-        unsigned missing = sim_below(s, N_BRANCHES * 3);
-        bool complete = sim_percent(s, 80);
-        int r;
-
-        for (unsigned i = 0; i < N_BRANCHES; i++) {
-                Promise p = promised(s, i);
-
-                if (*p.commit && !p.closed && i != missing)
-                        json_array_append_new(list, json_pack("{s:s, s:s}", "name", branches[i],
-                                                              "commit", p.commit));
-        }
-        if (!s->quiet_world && sim_percent(s, 10))
-                json_array_clear(list);
-        r = engine_compare(s->engine, &actor, "shop", list, complete, NULL, NULL);
-        sim_say(s, "compare %zu branches, complete %d: %d", json_array_size(list), complete, r);
-        if (r < 0 || !complete || json_array_size(list) == 0)
-                return;
-        for (unsigned i = 0; i < N_BRANCHES; i++) {
-                Promise p = promised(s, i);
-
-                if (*p.commit && !p.down && i == missing && !p.closed) {
-                        p.closed = true;
-                        promise(s, i, p);
-                }
-        }
 }
 
 static void visit(Sim *s, unsigned branch) {
@@ -266,8 +227,8 @@ static void level(Sim *s, unsigned branch, bool awake) {
 
         if (environment_of(s, branch, &env) < 0)
                 return;
-        r = awake ? engine_wake(s->engine, &actor, env.id, &error)
-                  : engine_sleep(s->engine, &actor, env.id, &error);
+        r = awake ? engine_wake(s->engine, &people_actor, env.id, &error)
+                  : engine_sleep(s->engine, &people_actor, env.id, &error);
         sim_say(s, "%s %s: %s", awake ? "wake" : "sleep", env.label,
                 r < 0 ? error_text(&error, r) : "ok");
 }
@@ -277,7 +238,7 @@ static void retry(Sim *s, unsigned branch) {
 
         if (environment_of(s, branch, &env) == 0)
                 sim_say(s, "retry %s: %d", env.label,
-                        engine_retry(s->engine, &actor, env.id, NULL));
+                        engine_retry(s->engine, &people_actor, env.id, NULL));
 }
 
 static void ask(Sim *s, unsigned branch) {
@@ -286,36 +247,64 @@ static void ask(Sim *s, unsigned branch) {
 
         if (environment_of(s, branch, &env) == 0)
                 assert(engine_why(s->engine, env.id, &why, NULL) == 0);
-        assert(engine_reap(s->engine, &actor, NULL, sim_percent(s, 50), &report, NULL) == 0);
+        assert(engine_reap(s->engine, &people_actor, NULL, sim_percent(s, 50), &report, NULL) == 0);
 }
 
-void people_act(Sim *s) {
-        unsigned branch = sim_below(s, N_BRANCHES), what = sim_below(s, 100);
+static void fall_asleep(Sim *s, unsigned branch) {
+        level(s, branch, false);
+}
 
-        if (what < 40)
-                people_push(s, branch);
-        else if (what < 48)
-                close_branch(s, branch);
-        else if (what < 54)
-                down(s, branch);
-        else if (what < 64)
-                visit(s, branch);
-        else if (what < 72)
-                level(s, branch, false);
-        else if (what < 78)
-                level(s, branch, true);
-        else if (what < 82)
-                extend(s, branch);
-        else if (what < 86)
-                pin(s, branch, sim_percent(s, 50));
-        else if (what < 88)
-                freeze(s, sim_percent(s, 40));
-        else if (what < 93)
-                compare(s);
-        else if (what < 97)
-                retry(s, branch);
-        else
-                ask(s, branch);
+static void wake_up(Sim *s, unsigned branch) {
+        level(s, branch, true);
+}
+
+static void pin_it(Sim *s, unsigned branch) {
+        pin(s, branch, true);
+}
+
+static void unpin_it(Sim *s, unsigned branch) {
+        pin(s, branch, false);
+}
+
+static void freeze_all(Sim *s, unsigned branch) {
+        freeze(s, true);
+}
+
+static void unfreeze_all(Sim *s, unsigned branch) {
+        freeze(s, false);
+}
+
+static void compare_all(Sim *s, unsigned branch) {
+        forge_compare(s);
+}
+
+static void late_trigger(Sim *s, unsigned branch) {
+        forge_deliver_late(s);
+}
+
+static void repeated_trigger(Sim *s, unsigned branch) {
+        forge_deliver_again(s);
+}
+
+static const struct {
+        unsigned weight;
+        void (*act)(Sim *s, unsigned branch);
+} acts[] = {
+        { 360, forge_push },  { 80, forge_close }, { 40, late_trigger }, { 30, repeated_trigger },
+        { 60, down },         { 90, visit },       { 80, fall_asleep },  { 60, wake_up },
+        { 45, extend },       { 25, pin_it },      { 20, unpin_it },     { 8, freeze_all },
+        { 22, unfreeze_all }, { 55, compare_all }, { 40, retry },        { 30, ask },
+};
+
+void people_act(Sim *s) {
+        unsigned branch = sim_below(s, N_BRANCHES), all = 0, what;
+        size_t i = 0;
+
+        for (size_t k = 0; k < N_ELEMENTS(acts); k++)
+                all += acts[k].weight;
+        for (what = sim_below(s, all); what >= acts[i].weight; i++)
+                what -= acts[i].weight;
+        acts[i].act(s, branch);
 }
 
 void people_release(Sim *s) {
@@ -327,8 +316,4 @@ void people_down_all(Sim *s) {
                 pin(s, i, false);
                 down(s, i);
         }
-}
-
-void people_done(Sim *s) {
-        people_lost(s);
 }

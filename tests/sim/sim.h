@@ -1,6 +1,10 @@
-/* The simulation: the real engine, ledger and reaper; clock, chance, providers, front, files and people
- * from one seed. Nothing here reads the machine's clock or its random numbers, so a seed replays
- * exactly. */
+/* The simulation: the real engine, ledger and reaper; clock, chance, providers, front, files, forge and
+ * people from one seed. Nothing here reads the machine's clock or its random numbers, so a scenario
+ * replays exactly.
+ *
+ * A scenario is a seed and a list of steps. What happens in a step comes from the seed and the step's
+ * number alone, so a step can be left out and the others stay what they were: that is how a failing
+ * scenario is shrunk (shrink.c). */
 #pragma once
 
 #undef NDEBUG
@@ -16,10 +20,35 @@
 #include "orchestrator/engine/engine.h"
 #include "reaper/reaper.h"
 
+/* ---- scenarios (scenario.c) ---- */
+
+typedef struct Step {
+        unsigned number; /* from 1 */
+        bool kind;       /* nothing goes wrong in the world while it lasts */
+} Step;
+
+typedef struct Scenario {
+        uint64_t seed;
+        Step *steps;
+        size_t n;
+} Scenario;
+
+#define SCENARIO_STEPS_MAX 10000
+
+void scenario_whole(Scenario *s, uint64_t seed, unsigned steps); /* 1 to steps */
+/* "361 3,5-8,9k,12": seed and steps, k for kind. False: it is no such text. */
+bool scenario_parse(const char *text, Scenario *ret);
+char *scenario_format(const Scenario *s);
+void scenario_done(Scenario *s);
+
+/* ---- the world ---- */
+
 /* One thing in the simulated world. */
 typedef struct Thing {
         char *uid, *marker, *type, *provider, *environment;
         bool foreign; /* somebody else's, under a name like one of ours */
+        bool orphan;  /* ours by its marker, and not in the ledger, which nobody can help */
+        bool shown;   /* an orphan, in a list that was whole */
         bool awake, ready, half;
         int64_t port; /* of a workload */
         char *params; /* what it was last asked to be */
@@ -36,6 +65,7 @@ typedef enum Fault {
         FAULT_NONSENSE,
         FAULT_TWICE,
         _FAULT_MAX,
+        FAULT_STORM = _FAULT_MAX, /* "too many requests", of every call for a while */
 } Fault;
 
 /* A provider call under way. */
@@ -48,6 +78,15 @@ typedef struct Work {
         bool cancelled, stream;
 } Work;
 
+/* An answer that comes once more, when nobody waits for it. */
+typedef struct Echo {
+        struct Echo *next;
+        char *id;
+        ProviderClass class;
+        json_t *result;
+        int64_t due_boot_ms;
+} Echo;
+
 /* What people were told is done, for one branch. */
 typedef struct Promise {
         char commit[48]; /* newest commit acknowledged; "" none */
@@ -57,14 +96,32 @@ typedef struct Promise {
 
 typedef struct Acknowledgement Acknowledgement;
 
-#define N_BRANCHES    4
-#define N_EVENTS_KEPT 40
+/* A webhook: the branch is at this commit; "": it is gone. */
+typedef struct Trigger {
+        unsigned branch;
+        char commit[48];
+} Trigger;
+
+#define N_BRANCHES 4
+#define N_TRIGGERS 8
+
+typedef struct Forge {
+        char commit[N_BRANCHES][48]; /* what it has; "": no such branch */
+        char stale[N_BRANCHES][48];  /* what it had a while ago */
+        char earlier[N_BRANCHES][48];
+        Trigger late[N_TRIGGERS]; /* not delivered yet */
+        unsigned n_late;
+        Trigger delivered[N_TRIGGERS]; /* a ring: any may come again */
+        unsigned n_delivered;
+        unsigned n_commits; /* so far: names of commits */
+} Forge;
 
 typedef struct Sim {
-        uint64_t seed, state;    /* chance of the scenario */
-        uint64_t engine_state;   /* chance handed to the engine */
-        bool trace, quiet_world; /* quiet_world: no more faults */
+        uint64_t seed, state;               /* chance of the present step */
+        uint64_t engine_state;              /* chance handed to the engine */
+        bool trace, quiet_world, kind_step; /* quiet_world: no more faults */
         unsigned step, n_violations;
+        const char *invariant; /* the first one that did not hold */
         char first_violation[512];
 
         int64_t boot_ms, wall_ms, start_wall_ms;
@@ -72,52 +129,92 @@ typedef struct Sim {
         int64_t arm_boot_ms; /* when the engine's timer fires; INT64_MAX: off */
         bool wanted;
         unsigned boots;
-        char boot_id[24], db[64], dir[32], key[64];
+        char boot_id[24], anchor[96];
 
+        struct Store *store, *copy; /* the database; an old copy of it */
+        struct CopyFacts *copy_facts;
         Config *config;
-        Ledger *ledger, *anchor;
+        Ledger *ledger;
         Engine *engine;
         Map *things;       /* uid -> Thing */
         Map *lied;         /* uids about which a provider told a lie that nobody can see through */
         Map *foreign_seen; /* uids whose inspection showed somebody else's marker */
         Work *work;
+        Echo *echoes;
         int64_t next_port;
         unsigned fault_percent;
-        unsigned n_commits; /* pushes so far: names of commits */
+        char storm[16]; /* provider */
+        int64_t storm_until_boot_ms;
 
         bool dead;      /* the daemon was killed inside the turn: nothing more happens in it */
         int dead_after; /* effects until then; -1: not planned */
 
+        Forge forge;
         Promise promises[N_BRANCHES];
         Acknowledgement *acknowledgements;
-        bool frozen; /* a person's freeze was acknowledged */
+        bool frozen;    /* a person's freeze was acknowledged */
+        bool held;      /* an old copy was put back and nobody has released it */
+        bool releasing; /* somebody just does */
         Map *held_until; /* environment id -> int64: an acknowledged pin or extension, in trusted time */
+        Map *left_ms; /* "environment id/clock" -> int64: what was left in the copy put back */
+        int64_t released_true_ms;
+        Map *in_use; /* environment id -> itself: the front's last word was "in use" or "not known" */
         Clock clock;
         Random random;
         int64_t rest_boot_ms;
         Map *deleting; /* environments whose deletion was seen to begin */
-        int64_t last_event_ms;
-        Map *good;       /* environments that once had a live generation */
+        int64_t last_event, last_event_ms;
+        Map *live;       /* environment id -> int64: its newest generation that was live */
         uint64_t digest; /* of everything that happened, to compare two runs */
         struct {
-                unsigned calls, deprovisions, crashes, pushes, live, gone, failed;
+                uint64_t calls, deprovisions, crashes, pushes, live, reaped, put_back, steps;
         } count;
 } Sim;
 
-/* chance */
+/* ---- sim.c: the life of one simulated daemon ---- */
 uint64_t sim_random(Sim *s);
 unsigned sim_below(Sim *s, unsigned n);
 bool sim_percent(Sim *s, unsigned percent);
+/* The same, for what goes wrong in the world. */
+bool sim_trouble(Sim *s, unsigned percent);
 void sim_say(Sim *s, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 void sim_violation(Sim *s, const char *invariant, const char *fmt, ...)
         __attribute__((format(printf, 3, 4)));
 /* Sets the daemon's wall clock to the true time, and lets it notice. */
 void sim_right_clock(Sim *s);
+void sim_turn(Sim *s);  /* when one is wanted */
+void sim_turns(Sim *s); /* as long as they are */
+void sim_crash(Sim *s); /* kill -9, and another start */
+void sim_advance(Sim *s, int64_t ms);
+/* The next answer or the timer, whichever comes first; false when nothing comes so soon. */
+bool sim_time_brings(Sim *s, int64_t at_most_ms);
+void sim_set_up(Sim *s, uint64_t seed, bool trace);
+void sim_run(Sim *s, const Scenario *scenario);
+void sim_tear_down(Sim *s);
+int64_t sim_days(const Sim *s);
+/* Stops the daemon, orderly or as kill -9 does, and starts it again. */
+void sim_stop(Sim *s, bool killed);
+void sim_start(Sim *s);
 
-/* world.c */
+/* ---- steps.c: what may happen ---- */
+void steps_one(Sim *s);
+void steps_come_to_rest(Sim *s);
+
+/* ---- store.c: databases in memory ---- */
+typedef struct Store Store;
+void store_init(void); /* once in a process, before anything else */
+void store_done(void);
+const char *store_folder(void); /* of this process: key, anchors */
+Store *store_new(void);         /* a ledger in which nothing has happened */
+Store *store_copy(const Store *s);
+void store_put(Store *s, const Store *copy);
+const char *store_path(const Store *s);
+const char *store_key(void);
+Store *store_free(Store *s);
+
+/* ---- world.c, answer.c ---- */
 ProviderOps world_providers(Sim *s);
 FrontOps world_front(Sim *s);
-EngineFiles world_files(Sim *s);
 int64_t world_next(const Sim *s);
 void world_answer_due(Sim *s);
 void world_crash(Sim *s);
@@ -125,20 +222,68 @@ void world_reboot(Sim *s);
 void world_chaos(Sim *s);
 void world_done(Sim *s);
 Map *world_things(void);
-void world_check_files(Sim *s);
 unsigned world_ours(const Sim *s, const char *environment);
+void world_orphan_all(Sim *s); /* after an old copy was put back */
+void world_answer(Sim *s, const Work *w);
+void world_effect(Sim *s, const Work *w);
+void world_half_effect(Sim *s, const Work *w);
+Thing *world_make(Sim *s, const Work *w);
+bool world_weightless(const char *type); /* nothing in the world: it only computes */
+const char *world_text(const json_t *object, const char *key);
+const json_t *world_resource(const Work *w);
 
-/* people.c */
+/* ---- files.c ---- */
+#define N_FILES 7
+EngineFiles files_of(Sim *s);
+void files_check(void);
+
+/* ---- people.c, forge.c ---- */
 void people_act(Sim *s);
 void people_lost(Sim *s); /* a crash: what was not acknowledged is not promised */
-void people_push(Sim *s, unsigned branch);
 void people_down_all(Sim *s);
 void people_release(Sim *s);
-void people_done(Sim *s);
+Promise people_promised(Sim *s, unsigned branch);
+void people_promise(Sim *s, unsigned branch, Promise p);
+extern const EngineActor people_actor;
 const char *people_branch(unsigned branch);
+void forge_set_up(Sim *s);
+void forge_push(Sim *s, unsigned branch);
+void forge_close(Sim *s, unsigned branch);
+void forge_deliver_late(Sim *s);
+void forge_deliver_again(Sim *s);
+void forge_compare(Sim *s);
+void forge_catch_up(Sim *s); /* all that is late arrives, and the lists are whole */
 
-/* check.c */
+/* ---- copy.c: an old copy of the database is put back ---- */
+void copy_take(Sim *s);
+void copy_put_back(Sim *s);
+void copy_free(Sim *s);
+
+/* ---- check.c, check-call.c, check-rest.c: the invariants ---- */
+extern const char *const invariants[];
+size_t invariants_count(void);
 void check_everything(Sim *s);
+void check_environments(Sim *s); /* check-environment.c */
+void check_promises(Sim *s);
 void check_at_rest(Sim *s);
 void check_at_end(Sim *s);
 void check_call(Sim *s, const ProviderCall *call);
+/* The ledger is another one now: what was seen in the one before does not bind it. */
+void check_forget(Sim *s);
+
+/* ---- shrink.c ---- */
+/* The invariant that a scenario breaks, in a process of its own; NULL: none. */
+const char *shrink_try(const Scenario *s);
+/* Leaves out steps and faults as long as the same invariant breaks. */
+void shrink(Scenario *s, const char *invariant);
+
+/* ---- report.c ---- */
+typedef struct Totals {
+        uint64_t seeds, pushes, live, reaped, calls, deprovisions, crashes, put_back, steps,
+                violations;
+        int64_t days;
+        uint64_t broken[64]; /* by invariant */
+} Totals;
+void totals_add(Totals *t, const Sim *s);
+void totals_print(const Totals *t, unsigned steps);
+int totals_junit(const Totals *t, const char *path);

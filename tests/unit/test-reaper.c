@@ -87,6 +87,21 @@ static void test_every_gate_keeps(void **state) {
         assert_int_equal(judge(all, none, late).next_ms, REAPER_NEVER);
 }
 
+/* What an old ledger did not know is added to what began before, and to nothing that began since. */
+static void test_lost_time_moves_deadlines(void **state) {
+        ReaperFacts f = asleep;
+        int64_t due = judge(f, policy, T0).clocks[REAPER_DELETE_AFTER_ASLEEP].due_ms;
+
+        f.moved_ms = 10 * MS_PER_DAY;
+        f.moved_at_ms = f.asleep_ms + 1;
+        assert_int_equal(judge(f, policy, T0).clocks[REAPER_DELETE_AFTER_ASLEEP].due_ms,
+                         due + f.moved_ms);
+        assert_int_equal(judge(f, policy, due + f.moved_ms - 1).action, REAPER_KEEP);
+        assert_int_equal(judge(f, policy, due + f.moved_ms).action, REAPER_DELETE);
+        f.moved_at_ms = f.asleep_ms;
+        assert_int_equal(judge(f, policy, T0).clocks[REAPER_DELETE_AFTER_ASLEEP].due_ms, due);
+}
+
 static void test_unknown_is_never_unused(void **state) {
         ReaperFacts f = awake;
 
@@ -195,6 +210,7 @@ int main(void) {
                 cmocka_unit_test(test_idle_sleeps_exactly_at_its_end),
                 cmocka_unit_test(test_each_clock_deletes),
                 cmocka_unit_test(test_every_gate_keeps),
+                cmocka_unit_test(test_lost_time_moves_deadlines),
                 cmocka_unit_test(test_unknown_is_never_unused),
                 cmocka_unit_test(test_a_pin_lets_it_sleep_and_lapses),
                 cmocka_unit_test(test_a_new_policy_has_its_own_clock),

@@ -1,0 +1,78 @@
+/* What must be true when a provider is called: "commit the intent, act, commit the outcome". */
+#include <stdio.h>
+
+#include "tests/sim/sim.h"
+
+typedef struct Intents {
+        const char *id;
+        unsigned found;
+} Intents;
+
+static int find_intent(void *userdata, const Intent *i) {
+        Intents *in = userdata;
+
+        in->found += streq(i->id, in->id);
+        return 0;
+}
+
+/* "Nothing wanted is removed." */
+static void check_removal(Sim *s, const Resource *r) {
+        auto_cleanup(environment_done) Environment env = { 0 };
+        auto_cleanup(generation_done) Generation g = { 0 };
+
+        assert(ledger_environment_get(s->ledger, r->environment_id, &env, NULL) == 0);
+        if (env.state == ENV_DELETING)
+                return;
+        if (r->generation == 0) {
+                sim_violation(s, "nothing wanted is removed",
+                              "%s of %s goes and the environment stays", r->key, env.label);
+                return;
+        }
+        assert(ledger_generation_get(s->ledger, env.id, r->generation, &g, NULL) == 0);
+        if (g.state != GEN_RETIRING && g.state != GEN_FAILED)
+                sim_violation(s, "nothing wanted is removed",
+                              "%s of %s goes and its generation is %s", r->key, env.label,
+                              gen_state_to_string(g.state));
+}
+
+void check_call(Sim *s, const ProviderCall *call) {
+        static const char *const changing[] = { "provision", "deprovision", "sleep", "wake" };
+        const char *uid = json_string_value(
+                json_object_get(json_object_get(call->request, "resource"), "uid"));
+        auto_cleanup(resource_done) Resource r = { 0 };
+        Intents intents = { .id = call->id };
+        bool changes = false;
+
+        if (!uid)
+                return;
+        for (size_t i = 0; i < N_ELEMENTS(changing); i++)
+                changes = changes || streq(call->verb, changing[i]);
+        for (Work *w = s->work; w; w = w->next)
+                if (w->uid && streq(w->uid, uid))
+                        sim_violation(s, "at most one call on a resource", "%s while %s runs on %s",
+                                      call->verb, w->verb, uid);
+        if (ledger_is_open(s->ledger))
+                sim_violation(s, "commit the intent, act, commit the outcome",
+                              "%s is called inside a transaction", call->verb);
+        assert(ledger_intent_each_open(s->ledger, find_intent, &intents, NULL) == 0);
+        if (changes && intents.found != 1)
+                sim_violation(s, "commit the intent, act, commit the outcome",
+                              "%s of %s has no open intent", call->verb, uid);
+        if (ledger_resource_get(s->ledger, uid, &r, NULL) < 0) {
+                sim_violation(s, "nothing leaks", "%s of %s, which is not in the ledger",
+                              call->verb, uid);
+                return;
+        }
+        sim_say(s, "  %s of %s '%s' generation %lld, %s%s%s, tries %lld", call->verb, r.type, r.key,
+                (long long) r.generation, res_state_to_string(r.state),
+                r.inspect ? ", to be inspected" : "", r.emptied ? ", emptied" : "",
+                (long long) r.tries);
+        if (streq(call->verb, "provision") && !r.touched)
+                sim_violation(s, "nothing leaks", "provision of %s, which is not marked as touched",
+                              uid);
+        if (streq(call->verb, "deprovision"))
+                check_removal(s, &r);
+        if (streq(call->verb, "deprovision") && s->held && !s->releasing)
+                sim_violation(s, "held: nothing is removed before somebody released it",
+                              "deprovision of %s '%s'", r.type, r.key);
+}

@@ -1,0 +1,95 @@
+/* An old copy of the database is put back while the world has moved on. The ledger must notice, and hold
+ * everything destructive until an admin has renewed what must stay and released it; then every deadline has
+ * moved by what was lost. */
+#include <stdlib.h>
+
+#include "tests/sim/sim.h"
+
+typedef struct CopyFacts {
+        Promise promises[N_BRANCHES];
+        int64_t newest, time_ms; /* its newest event */
+} CopyFacts;
+
+static int64_t newest_event(Sim *s) {
+        int64_t number = 0;
+
+        assert(ledger_event_before_last(s->ledger, NULL, 0, &number, NULL) == 0);
+        return number;
+}
+
+void copy_free(Sim *s) {
+        s->copy = store_free(s->copy);
+        free(s->copy_facts);
+        s->copy_facts = NULL;
+}
+
+void copy_take(Sim *s) {
+        sim_turns(s);
+        /* Not while the clock is wrong; not with a turn that failed: what it holds is not committed. */
+        if (s->wall_ms != s->true_ms || ledger_is_open(s->ledger) || s->acknowledgements)
+                return;
+        copy_free(s);
+        s->copy = store_copy(s->store);
+        s->copy_facts = calloc(1, sizeof(CopyFacts));
+        assert(s->copy_facts);
+        memcpy(s->copy_facts->promises, s->promises, sizeof(s->promises));
+        s->copy_facts->newest = newest_event(s);
+        assert(ledger_event_last_ms(s->ledger, &s->copy_facts->time_ms, NULL) == 0);
+        sim_say(s, "a copy of the database is taken, %lld events",
+                (long long) s->copy_facts->newest);
+}
+
+/* How long each environment's lease had to go, by the copy itself. */
+static int note_left(void *userdata, const Environment *env) {
+        Sim *s = userdata;
+        json_auto_t *why = NULL;
+        json_t *clock;
+        size_t i;
+
+        if (env->state == ENV_DELETING || env->state == ENV_GONE) {
+                assert(map_put(s->deleting, env->id, s) == 0);
+                return 0;
+        }
+        assert(engine_why(s->engine, env->id, &why, NULL) == 0);
+        json_array_foreach(json_object_get(why, "clocks"), i, clock) {
+                auto_cleanup(freep) char *key =
+                        str_format("%s/%s", env->id, world_text(clock, "name"));
+                int64_t *left = calloc(1, sizeof(int64_t));
+
+                assert(left);
+                if (json_is_true(json_object_get(clock, "running")))
+                        *left = json_integer_value(json_object_get(clock, "due_ms")) -
+                                s->copy_facts->time_ms;
+                assert(map_put(s->left_ms, key, left) == 0);
+        }
+        return 0;
+}
+
+void copy_put_back(Sim *s) {
+        int64_t newest;
+
+        sim_turns(s);
+        if (!s->copy || ledger_is_open(s->ledger))
+                return;
+        newest = newest_event(s);
+        sim_say(s, "an old copy of the database is put back: %lld of %lld events",
+                (long long) s->copy_facts->newest, (long long) newest);
+        sim_stop(s, false); /* the admin stops the daemon for it, and looks at the clock */
+        s->wall_ms = s->true_ms;
+        world_crash(s);
+        store_put(s->store, s->copy);
+        s->count.put_back++;
+        memcpy(s->promises, s->copy_facts->promises, sizeof(s->promises));
+        map_free(s->left_ms);
+        s->left_ms = map_new(free);
+        s->released_true_ms = 0;
+        check_forget(s);
+        s->frozen = s->held = s->copy_facts->newest < newest;
+        sim_start(s);
+        if (s->held && !ledger_held(s->ledger))
+                sim_violation(s, "an older database is recognised and held", "%lld events are lost",
+                              (long long) (newest - s->copy_facts->newest));
+        world_orphan_all(s);
+        assert(ledger_environment_each(s->ledger, NULL, true, note_left, s, NULL) == 0);
+        check_everything(s);
+}

@@ -1,0 +1,111 @@
+/* Databases in memory, shared by name among the connections of this process (SQLite's VFS "memdb"). A
+ * store holds a connection of its own: the database lives as long as that. New ones are copies of one
+ * ledger that was made once, which is much cheaper than to make each. */
+#include <sqlite3.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "orchestrator/base/io.h"
+#include "tests/sim/sim.h"
+
+struct Store {
+        sqlite3 *handle;
+        char path[64];
+};
+
+static struct {
+        char folder[64], key[80];
+        Store *template;
+        uint64_t state;
+} process;
+
+static void fill(void *userdata, void *buf, size_t size) {
+        unsigned char *at = buf;
+
+        while (size-- > 0) {
+                process.state = process.state * UINT64_C(6364136223846793005) + 1442695040888963407;
+                *at++ = (unsigned char) (process.state >> 56);
+        }
+}
+
+static Store *store_open(void) {
+        static unsigned n;
+        Store *s = calloc(1, sizeof(Store));
+
+        assert(s);
+        snprintf(s->path, sizeof(s->path), "file:/sim-%d-%u?vfs=memdb", (int) getpid(), ++n);
+        assert(sqlite3_open_v2(s->path, &s->handle,
+                               SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_URI |
+                                       SQLITE_OPEN_NOMUTEX,
+                               NULL) == SQLITE_OK);
+        return s;
+}
+
+static void store_fill(Store *to, const Store *from) {
+        sqlite3_backup *b = sqlite3_backup_init(to->handle, "main", from->handle, "main");
+
+        assert(b);
+        assert(sqlite3_backup_step(b, -1) == SQLITE_DONE);
+        assert(sqlite3_backup_finish(b) == SQLITE_OK);
+}
+
+void store_init(void) {
+        Random random = { .fill = fill };
+        LedgerOptions options = { .key_path = process.key, .random = &random, .fast = true };
+        Ledger *ledger;
+
+        /* One thread, and nobody reads the counters. */
+        assert(sqlite3_config(SQLITE_CONFIG_SINGLETHREAD) == SQLITE_OK);
+        assert(sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0) == SQLITE_OK);
+        assert(sqlite3_config(SQLITE_CONFIG_LOOKASIDE, 1200, 400) == SQLITE_OK);
+        snprintf(process.folder, sizeof(process.folder), "%s/mayfly-sim-XXXXXX",
+                 access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp");
+        assert(mkdtemp(process.folder));
+        snprintf(process.key, sizeof(process.key), "%s/key", process.folder);
+        process.state = 1;
+        process.template = store_open();
+        options.path = process.template->path;
+        assert(ledger_open(&options, &ledger, NULL) == 0);
+        ledger_close(ledger);
+}
+
+void store_done(void) {
+        process.template = store_free(process.template);
+        (void) remove_tree(process.folder, NULL);
+}
+
+const char *store_folder(void) {
+        return process.folder;
+}
+
+const char *store_key(void) {
+        return process.key;
+}
+
+Store *store_new(void) {
+        return store_copy(process.template);
+}
+
+Store *store_copy(const Store *s) {
+        Store *copy = store_open();
+
+        store_fill(copy, s);
+        return copy;
+}
+
+void store_put(Store *s, const Store *copy) {
+        store_fill(s, copy);
+}
+
+const char *store_path(const Store *s) {
+        return s->path;
+}
+
+Store *store_free(Store *s) {
+        if (!s)
+                return NULL;
+        sqlite3_close(s->handle);
+        free(s);
+        return NULL;
+}

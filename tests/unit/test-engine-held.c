@@ -1,0 +1,126 @@
+#include "tests/unit/engine-world.h"
+
+#include <stdio.h>
+#include <unistd.h>
+
+/* An old copy of the ledger is put back: held until a person has released it, and then every deadline is
+ * later by what was lost. */
+
+static unsigned removals(const Fixture *f) {
+        return f->n_started[verb_number("deprovision")];
+}
+
+/* All of that time, whether or not anything happens in it. */
+static void wait_for(Fixture *f, int64_t ms) {
+        int64_t until = f->now_ms + ms;
+
+        settle_for(f, ms);
+        if (f->now_ms < until)
+                pass(f, until - f->now_ms);
+        settle(f);
+}
+
+static int set_up_anchored(void **state) {
+        Fixture *f;
+
+        assert_int_equal(set_up(state), 0);
+        f = *state;
+        f->anchored = true;
+        daemon_killed(f);
+        daemon_up(f);
+        f->wanted = true;
+        settle(f);
+        return 0;
+}
+
+static void take_copy(Fixture *f, char copy[64]) {
+        snprintf(copy, 64, "%s/copy", f->dir);
+        assert_int_equal(ledger_backup(f->ledger, copy, NULL), 0);
+}
+
+static void put_back(Fixture *f, const char *copy) {
+        static const char *const beside[] = { "-wal", "-shm" };
+
+        daemon_killed(f);
+        for (size_t i = 0; i < N_ELEMENTS(beside); i++) {
+                auto_cleanup(freep) char *path = str_format("%s%s", f->db, beside[i]);
+
+                (void) unlink(path); /* may be gone already */
+        }
+        assert_int_equal(rename(copy, f->db), 0);
+        daemon_up(f);
+        assert_non_null(ledger_held(f->ledger));
+}
+
+static void test_nothing_is_removed_before_the_release(void **state) {
+        auto_cleanup(environment_done) Environment env = { 0 };
+        Fixture *f = *state;
+        char copy[64];
+
+        push(f, "login", A_COMMIT);
+        wait_for(f, MS_PER_HOUR);
+        take_copy(f, copy);
+        wait_for(f, 2 * MS_PER_DAY);
+        assert_int_equal(engine_extend(f->engine, NULL, "login--shop", 20 * MS_PER_DAY, NULL), 0);
+        wait_for(f, 10 * MS_PER_DAY);
+        put_back(f, copy);
+        wait_for(f, 10 * MS_PER_DAY); /* by the copy's facts it is long due */
+        get(f, "login", &env);
+        assert_int_equal(env.state, ENV_READY);
+        assert_int_equal(engine_down(f->engine, NULL, "login--shop", NULL), -EPERM);
+        push(f, "login", B_COMMIT); /* what it replaces stays too */
+        wait_for(f, MS_PER_HOUR);
+        environment_done(&env);
+        get(f, "login", &env);
+        assert_int_equal(env.live_generation, 2);
+        assert_int_equal(removals(f), 0);
+        daemon_killed(f);
+        daemon_up(f); /* held still */
+        wait_for(f, MS_PER_HOUR);
+        assert_int_equal(removals(f), 0);
+        assert_int_equal(engine_freeze(f->engine, NULL, false, NULL, NULL), 0);
+        wait_for(f, MS_PER_HOUR);
+        assert_true(removals(f) > 0);
+}
+
+static void test_deadlines_move_by_what_was_lost(void **state) {
+        auto_cleanup(environment_done) Environment env = { 0 }, later = { 0 };
+        Fixture *f = *state;
+        char copy[64];
+
+        push(f, "login", A_COMMIT);
+        wait_for(f, MS_PER_HOUR);
+        assert_int_equal(
+                engine_pin(f->engine, NULL, "login--shop", f->now_ms + MS_PER_DAY, "demo", NULL),
+                0);
+        settle(f);
+        get(f, "login", &env);
+        assert_int_equal(env.level, LEVEL_STOPPED);
+        take_copy(f, copy);
+        wait_for(f, 30 * MS_PER_DAY);
+        put_back(f, copy);
+        wait_for(f, MS_PER_HOUR);
+        assert_int_equal(engine_freeze(f->engine, NULL, false, NULL, NULL), 0);
+        wait_for(f, 22 * MS_PER_HOUR); /* the pin had a day */
+        assert_int_equal(engine_down(f->engine, NULL, "login--shop", NULL), -EPERM);
+        wait_for(f, 5 * MS_PER_DAY); /* delete_after_asleep had seven days */
+        get(f, "login", &later);
+        assert_int_equal(later.state, ENV_READY);
+        daemon_killed(f);
+        daemon_up(f);
+        wait_for(f, 2 * MS_PER_DAY + MS_PER_HOUR);
+        environment_done(&later);
+        get(f, "login", &later);
+        assert_int_equal(later.state, ENV_GONE);
+        assert_string_equal(later.gone_by, "reaper");
+}
+
+int main(void) {
+#define WITH(test) cmocka_unit_test_setup_teardown(test, set_up_anchored, tear_down)
+        static const struct CMUnitTest tests[] = {
+                WITH(test_nothing_is_removed_before_the_release),
+                WITH(test_deadlines_move_by_what_was_lost),
+        };
+
+        return cmocka_run_group_tests(tests, NULL, NULL);
+}
