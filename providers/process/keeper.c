@@ -478,6 +478,9 @@ static int keeper_init(Keeper *k, Error *reterr) {
         k->interval_ms = json_integer_value(json_object_get(k->spec, "readiness_interval_ms"));
         if (k->interval_ms < 1)
                 k->interval_ms = 20;
+        k->liveness_ms = json_integer_value(json_object_get(k->spec, "liveness_interval_ms"));
+        if (k->liveness_ms < 1)
+                k->liveness_ms = LIMIT_PROCESS_LIVENESS_MS;
         k->started_ms = now_ms();
         for (int fd = KEEPER_FD_BOOT; fd < KEEPER_FD_LISTENERS; fd++)
                 (void) fcntl(fd, F_SETFD, FD_CLOEXEC);

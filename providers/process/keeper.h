@@ -10,7 +10,7 @@
  *   root, user, bwrap, inside, hostname, siblings, checkout, checkout_writable, visible, host_network, netns,
  *   address, ports [target ports that must answer], listeners [target port of each listener],
  *   containers [as in a workload's params, with argv, env and cwd], pids,
- *   start_timeout_ms, stop_timeout_ms, readiness_interval_ms, timeout_ms */
+ *   start_timeout_ms, stop_timeout_ms, readiness_interval_ms, liveness_interval_ms, timeout_ms */
 #pragma once
 
 #include <jansson.h>
@@ -74,7 +74,7 @@ typedef struct Container {
         bool running;          /* the program itself has been executed */
         bool completes;        /* others wait for its end */
         bool healthy;          /* its readiness probe has passed since it was started */
-        bool signalled;        /* SIGTERM has been sent */
+        bool signalled;        /* it was told to end, or killed */
         int exit_status;       /* of bubblewrap */
         int64_t started_ms, next_start_ms, kill_ms; /* boot time; 0: none */
         int64_t delay_ms;
@@ -121,7 +121,7 @@ struct Keeper {
         int64_t ports_next_ms, ports_delay_ms;
         bool ports_open;
         size_t build_log_bytes;
-        int64_t start_timeout_ms, stop_timeout_ms, interval_ms;
+        int64_t start_timeout_ms, stop_timeout_ms, interval_ms, liveness_ms;
 };
 
 int64_t now_ms(void);

@@ -1,6 +1,6 @@
 /* Probes: each runs in a child of the keeper, so that a program that hangs holds up nothing. Until the
  * first success the readiness probe (else the liveness probe) repeats quickly; after it nothing is
- * asked any more but a declared liveness probe, every ten seconds. */
+ * asked any more but a declared liveness probe, every ten seconds (liveness_interval_ms). */
 #include <arpa/inet.h>
 #include <fcntl.h>
 #include <netinet/in.h>
@@ -166,7 +166,7 @@ void probe_cancel(Container *c) {
 static void probe_later(Container *c, int64_t now) {
         if (c->healthy) {
                 c->probe_next_ms =
-                        probe_member(c, "liveness") ? now + LIMIT_PROCESS_LIVENESS_MS : 0;
+                        probe_member(c, "liveness") ? now + c->keeper->liveness_ms : 0;
                 return;
         }
         c->probe_delay_ms = c->probe_delay_ms ? c->probe_delay_ms * 2 : 2;
@@ -187,6 +187,7 @@ void probe_on_exit(Container *c, int status) {
         } else if (c->healthy && ++c->probe_failures >= LIMIT_PROCESS_LIVENESS_FAILURES) {
                 lines_say(&c->lines, "failed its liveness probe %d times; started again",
                           LIMIT_PROCESS_LIVENESS_FAILURES);
+                c->signalled = true; /* not asked again while it ends */
                 container_kill(c);
                 return;
         }
@@ -196,7 +197,7 @@ void probe_on_exit(Container *c, int status) {
 int64_t probe_step(Container *c, int64_t now) {
         const json_t *start = probe_of_start(c);
 
-        if (c->state != CONTAINER_RUNNING || !c->running || c->completes)
+        if (c->state != CONTAINER_RUNNING || !c->running || c->completes || c->signalled)
                 return 0;
         if (!start) {
                 c->healthy = true;

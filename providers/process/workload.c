@@ -229,6 +229,8 @@ static int workload_spec(const Run *run, KeeperPlan *plan, json_t *forward, json
                 r = time_param(spec, call, "stop_timeout_ms", STOP_MS);
         if (r == 0)
                 r = time_param(spec, call, "readiness_interval_ms", 20);
+        if (r == 0)
+                r = time_param(spec, call, "liveness_interval_ms", LIMIT_PROCESS_LIVENESS_MS);
         if (r < 0)
                 return r;
         if (json_object_set_new(spec, "netns", json_boolean(plan->netns_fd >= 0)) < 0 ||

@@ -261,6 +261,13 @@ resources:
     type: volume
 """
 
+BUILD_STEP = """workloads:
+  web:
+    build:
+      command: [sh, -c, "cp text built"]
+      inputs: [text]
+"""
+
 
 class Repository:
     """A bare repository with the commits that a scenario pushes, made once; copies of it are cheap."""
@@ -289,6 +296,10 @@ class Repository:
                 (work / "text").write_text(text)
                 lines = "".join(f"      {name}: \"{value}\"\n" for name, value in variables.items())
                 (work / "score.yaml").write_text(SCORE.format(variables=lines))
+                if branch == "busy-a":
+                    (work / "mayfly.yaml").write_text(BUILD_STEP)
+                else:
+                    (work / "mayfly.yaml").unlink(missing_ok=True)
                 git("add", "-A")
                 git("commit", "-q", "-m", text)
                 commits[text] = git("rev-parse", "HEAD")

@@ -110,7 +110,7 @@ class Killer(threading.Thread):
     kill, while the daemon is dead, nothing may be in the world that the ledger does not know, and nothing
     acknowledged may be missing from the ledger."""
 
-    PAUSES = (0.001, 0.005, 0.02, 0.05, 0.1, 0.25, 0.4)
+    PAUSES = (0.001, 0.005, 0.02, 0.05, 0.1, 0.25, 0.5, 1)
 
     def __init__(self, scenario, random, kills):
         super().__init__(daemon=True)

@@ -457,6 +457,75 @@ def test_a_container_that_ends_is_started_again(place):
     assert any("starts again in 200 ms" in line for line in place.logs(w))
 
 
+SICK = """
+import http.server, os
+class H(http.server.BaseHTTPRequestHandler):
+    def log_message(self, *a): pass
+    def do_GET(self):
+        if self.path == "/sicken": open("/tmp/sick", "w").close()
+        self.send_response(500 if self.path == "/health" and os.path.exists("/tmp/sick") else 200)
+        self.end_headers()
+        self.wfile.write(str(os.getppid()).encode())
+http.server.ThreadingHTTPServer(("0.0.0.0", 8080), H).serve_forever()
+"""
+LIVENESS = {
+    "http": {"http_get": {"scheme": "HTTP", "host": None, "path": "/health", "port": 8080, "headers": []}, "exec": None},
+    "exec": {"http_get": None, "exec": {"command": ["sh", "-c", "! test -e /tmp/sick"]}},
+}
+
+
+@pytest.mark.parametrize("probe", LIVENESS)
+def test_a_container_that_fails_its_liveness_probe_is_started_again(place, probe):
+    """Later each time, and said by inspect, by watch and in the log; as long as it is well nothing happens."""
+    place.write("sick.py", SICK)
+    _, net = place.network()
+    watch = request_start(place, "watch", None, deadline_ms=0)
+    assert json.loads(watch.stdout.readline())["log"] == "watching"
+    w = place.workload(net, liveness_interval_ms=40, containers=[
+        place.container("main", ["python3", "sick.py"], liveness=LIVENESS[probe])])
+    end = place.provider.ask("provision", w)["outputs"]["endpoints"]["p8080"]
+    time.sleep(0.3)
+    assert not any("started again" in line for line in place.logs(w))
+
+    details = []
+    for round_number in range(3):
+        assert b" 200 " in get(end, "/sicken")
+
+        def unready():
+            seen = place.provider.ask("inspect", w)
+            details.append(seen["detail"])
+            return not seen["ready"] and seen["present"] == "present"
+        wait_until(unready, 10, "the failed probes")
+        wait_until(lambda: place.provider.ask("inspect", w)["ready"], 10, "the next start")
+        assert b" 200 " in get(end, "/health")
+    lines = place.logs(w)
+    assert len([line for line in lines if "failed its liveness probe 3 times; started again" in line]) == 3
+    delays = [int(line.rpartition("starts again in ")[2].split()[0]) for line in lines if "starts again in" in line]
+    assert delays == [200, 400, 800]
+    assert any("container 'main' ended 3 times and is started again" in detail for detail in details), details
+    watch.kill()
+    changes = [json.loads(line)["item"]["change"] for line in watch.stdout if b'"item"' in line]
+    watch.wait()
+    watch.stdout.close()
+    assert changes.count("unready") == 3
+
+
+def test_a_probe_that_hangs_counts_as_failed_and_holds_up_nothing(place):
+    """A liveness probe that never ends is itself ended; the keeper answers meanwhile."""
+    _, net = place.network()
+    w = place.workload(net, containers=[place.container("main", ["python3", "server.py", "8080"], liveness={
+        "http_get": None, "exec": {"command": ["sh", "-c", "test -e /tmp/hang && exec sleep 603; true"]}})],
+        liveness_interval_ms=40)
+    place.provider.ask("provision", w)
+    place.run(w, "touch", "/tmp/hang")
+    wait_until(lambda: processes("sleep\x00603"), 5, "the probe that hangs")
+    start = time.monotonic()
+    assert place.provider.ask("inspect", w)["ready"] is True
+    place.provider.ask("sleep", w)
+    assert time.monotonic() - start < 3
+    assert not processes("sleep\x00603")
+
+
 # --- ending
 
 def test_a_deaf_workload_is_killed_and_nothing_stays(place):
@@ -743,6 +812,35 @@ def test_limits_or_a_plain_word(place):
 
 
 # --- quiet
+
+def cpu_seconds(pid):
+    fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def test_an_idle_watch_sleeps(place):
+    """Also after the keepers that it watched have come and gone: each way to end leaves a descriptor that
+    could be ready for ever."""
+    _, net = place.network()
+    watch = request_start(place, "watch", None, deadline_ms=0)
+    assert json.loads(watch.stdout.readline())["log"] == "watching"
+    pid = next(int(name) for name in [str(watch.pid)] + os.listdir("/proc") if name.isdigit()
+               and pathlib.Path(f"/proc/{name}/cmdline").read_bytes().startswith(bytes(provider_program("process")))
+               and os.getpgid(int(name)) == watch.pid)
+    stays, sleeps, dies, goes = (place.workload(net) for _ in range(4))
+    for w in (stays, sleeps, dies, goes):
+        place.provider.ask("provision", w)
+    place.provider.ask("sleep", sleeps)
+    os.kill(keeper_pid(place, dies), signal.SIGKILL)
+    place.provider.ask("deprovision", goes)
+    time.sleep(0.2)
+    before = cpu_seconds(pid)
+    time.sleep(2)
+    assert cpu_seconds(pid) - before <= 0.03
+    watch.kill()
+    watch.wait()
+    watch.stdout.close()
+
 
 def test_an_idle_keeper_sleeps(place):
     _, net = place.network()
