@@ -106,8 +106,8 @@ static const char *state_detail(const Keeper *k, char *buf, size_t size) {
                 const Container *c = k->containers + i;
 
                 if (c->state == CONTAINER_WAITING && c->restarts > 0) {
-                        snprintf(buf, size, "container '%s' ended %u times and is started again",
-                                 c->name, c->restarts);
+                        snprintf(buf, size, "container '%s' ended %u time%s and is started again",
+                                 c->name, c->restarts, c->restarts == 1 ? "" : "s");
                         return buf;
                 }
         }

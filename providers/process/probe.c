@@ -165,8 +165,7 @@ void probe_cancel(Container *c) {
 
 static void probe_later(Container *c, int64_t now) {
         if (c->healthy) {
-                c->probe_next_ms =
-                        probe_member(c, "liveness") ? now + c->keeper->liveness_ms : 0;
+                c->probe_next_ms = probe_member(c, "liveness") ? now + c->keeper->liveness_ms : 0;
                 return;
         }
         c->probe_delay_ms = c->probe_delay_ms ? c->probe_delay_ms * 2 : 2;
