@@ -67,6 +67,9 @@ int api_body_read(const char *text, size_t size, const ApiField *fields, json_t 
 int api_status(int r, const char **ret_code);
 json_t *api_error_json(int r, const Error *error);
 
+/* The receipt that the call's first argument means; others: those of the same name, id and time. */
+int api_receipt_find(ApiCall *c, Receipt *ret, json_t *others, Error *reterr);
+
 /* Handlers, by noun. */
 int api_status_show(ApiCall *c, Error *reterr);
 int api_reap(ApiCall *c, Error *reterr);
@@ -90,4 +93,5 @@ int api_environment_unpin(ApiCall *c, Error *reterr);
 int api_environment_retry(ApiCall *c, Error *reterr);
 int api_environment_logs(ApiCall *c, Error *reterr);
 int api_environment_exec(ApiCall *c, Error *reterr);
+int api_receipt_show(ApiCall *c, Error *reterr);
 int api_event_list(ApiCall *c, Error *reterr);

@@ -19,7 +19,7 @@
 typedef struct Arguments {
         ManagerOptions options;
         const char *log_level;
-        bool check_config, verify_log;
+        bool check_config, verify_log, new_signing_key;
 } Arguments;
 
 static const char help[] =
@@ -35,6 +35,7 @@ static const char help[] =
         "  --log-level LEVEL       error, warning, notice, info or debug (default info)\n"
         "  --check-config          read --config, say what is wrong with it, and exit\n"
         "  --verify-log            check that no event of the ledger was changed, and exit\n"
+        "  --new-signing-key       take another key for receipts when the old one is lost, and exit\n"
         "  --version, --help\n";
 
 enum {
@@ -48,6 +49,7 @@ enum {
         OPT_LOG_LEVEL,
         OPT_CHECK_CONFIG,
         OPT_VERIFY_LOG,
+        OPT_NEW_SIGNING_KEY,
         OPT_VERSION,
 };
 
@@ -62,6 +64,7 @@ static const struct option long_options[] = {
         { "log-level", required_argument, NULL, OPT_LOG_LEVEL },
         { "check-config", no_argument, NULL, OPT_CHECK_CONFIG },
         { "verify-log", no_argument, NULL, OPT_VERIFY_LOG },
+        { "new-signing-key", no_argument, NULL, OPT_NEW_SIGNING_KEY },
         { "version", no_argument, NULL, OPT_VERSION },
         { "help", no_argument, NULL, 'h' },
         { 0 },
@@ -102,6 +105,8 @@ static int arguments_read(Arguments *a, int argc, char **argv) {
                         a->check_config = true;
                 } else if (option == OPT_VERIFY_LOG) {
                         a->verify_log = true;
+                } else if (option == OPT_NEW_SIGNING_KEY) {
+                        a->new_signing_key = true;
                 } else if (option == 'h') {
                         fputs(help, stdout);
                         return 1;
@@ -170,35 +175,62 @@ static int check_config(const Arguments *a) {
         return r < 0 ? 1 : 0;
 }
 
-/* The chain of events says whether one was changed or taken out (ledger.h). */
-static int verify_log(const Arguments *a) {
+static int ledger_of(const Arguments *a, Ledger **ret, Error *reterr) {
         auto_cleanup(freep) char *path = path_join(a->options.state, "ledger.db");
         auto_cleanup(freep) char *key = path_join(a->options.state, "key");
-        auto_cleanup(ledger_closep) Ledger *ledger = NULL;
-        LedgerOptions options = { .path = path, .key_path = key, .random = &random_system };
-        auto_error error = { 0 };
-        int64_t bad = 0;
-        int r;
+        LedgerOptions options = { .path = path,
+                                  .key_path = key,
+                                  .random = &random_system,
+                                  .new_signing_key = a->new_signing_key };
 
         if (!path || !key)
-                return 1;
-        if (!path_exists(path)) {
-                fprintf(stderr, "mayflyd: there is no ledger in '%s'\n", a->options.state);
-                return 1;
-        }
-        r = ledger_open(&options, &ledger, &error);
+                return -ENOMEM;
+        if (!path_exists(path))
+                return error_set(reterr, -ENOENT, "there is no ledger in '%s'", a->options.state);
+        return ledger_open(&options, ret, reterr);
+}
+
+/* The chain of events says whether one was changed or taken out (ledger.h). */
+static int verify_log(const Arguments *a) {
+        auto_cleanup(ledger_closep) Ledger *ledger = NULL;
+        auto_cleanup(freep) char *frozen = NULL;
+        auto_error error = { 0 };
+        int64_t bad = 0;
+        int r = ledger_of(a, &ledger, &error);
+
         if (r == 0)
                 r = ledger_verify_events(ledger, &bad, &error);
         if (r < 0) {
                 fprintf(stderr, "mayflyd: %s\n", error_text(&error, r));
                 return 1;
         }
+        if (ledger_held(ledger))
+                printf("The ledger is held: %s. Nothing is removed until 'mayfly unfreeze'\n",
+                       ledger_held(ledger));
+        else if (ledger_value_get(ledger, "frozen", &frozen, NULL) == 0)
+                printf("The ledger is frozen. Nothing is removed until 'mayfly unfreeze'\n");
         if (bad > 0) {
                 fprintf(stderr, "mayflyd: the events do not hold together from number %lld on\n",
                         (long long) bad);
                 return 1;
         }
         printf("Every event is as it was written\n");
+        return 0;
+}
+
+static int new_signing_key(const Arguments *a) {
+        auto_cleanup(ledger_closep) Ledger *ledger = NULL;
+        auto_cleanup(freep) char *key = NULL;
+        auto_error error = { 0 };
+        int r = ledger_of(a, &ledger, &error);
+
+        if (r == 0)
+                r = ledger_public_key(ledger, &key);
+        if (r < 0) {
+                fprintf(stderr, "mayflyd: %s\n", error_text(&error, r));
+                return 1;
+        }
+        printf("Receipts are signed with the key of:\n%s", key);
         return 0;
 }
 
@@ -248,5 +280,7 @@ int daemon_main(int argc, char **argv) {
                 return check_config(&a);
         tune_memory();
         umask(0022);
+        if (a.new_signing_key)
+                return new_signing_key(&a);
         return a.verify_log ? verify_log(&a) : serve(&a);
 }

@@ -204,6 +204,7 @@ static void on_refused(void *userdata, const char *environment_id) {
 static int start_runner(Manager *m, Error *reterr) {
         RunnerSetup setup = {
                 .loop = m->loop,
+                .config = m->config,
                 .state_dir = m->state_dir,
                 .events = { .on_line = on_provider_line,
                             .on_reply = on_provider_reply,

@@ -85,7 +85,7 @@ json_t *render_resource(const Resource *r) {
         /* what its provider says of how it came about, beside what it keeps for itself */
         return json_pack(
                 "{s:s, s:s, s:s, s:s?, s:s?, s:s?, s:s?, s:s, s:I, s:s, s:s?, s:s?, s:s?, s:I, s:o, "
-                "s:o, s:o, s:o, s:o, s:o}",
+                "s:o, s:o, s:o, s:o, s:o, s:o}",
                 "uid", r->uid, "key", r->key, "type", r->type, "class", r->class, "id", r->id,
                 "name", r->name, "workload", r->workload, "provider", r->provider, "generation",
                 (json_int_t) r->generation, "state", res_state_to_string(r->state), "cause",
@@ -93,7 +93,8 @@ json_t *render_resource(const Resource *r) {
                 json_string_value(json_object_get(live, "detail")), "tries", (json_int_t) r->tries,
                 "retry_ms", time_json(r->retry_ms), "created_ms", time_json(r->created_ms),
                 "ready_ms", time_json(r->ready_ms), "removed_ms", time_json(r->removed_ms),
-                "outputs", stored(r->outputs), "secret", names_json(r->secret));
+                "outputs", stored(r->outputs), "secret", names_json(r->secret), "notes",
+                names_json(r->notes));
 }
 
 json_t *render_event(const Event *e, const char *label) {

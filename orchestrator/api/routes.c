@@ -39,6 +39,7 @@ const ApiRoute api_routes[] = {
           FIELDS({ "until_ms", 'i', false }, { "reason", 's', false }), true },
         { "POST", "/v1/environments/*/unpin", api_environment_unpin, NO_FIELDS, true },
         { "POST", "/v1/environments/*/retry", api_environment_retry, NO_FIELDS, true },
+        { "GET", "/v1/environments/*/receipt", api_receipt_show, NULL, false },
         { "GET", "/v1/environments/*/logs", api_environment_logs, NULL, false },
         { "POST", "/v1/environments/*/exec", api_environment_exec,
           FIELDS({ "command", 'a', true }, { "workload", 's', false }, { "container", 's', false }),

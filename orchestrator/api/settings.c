@@ -6,6 +6,7 @@
 #include "orchestrator/base/limits.h"
 #include "orchestrator/base/log.h"
 #include "orchestrator/base/str.h"
+#include "orchestrator/engine/runner.h"
 #include "orchestrator/glue/journal.h"
 
 /* One line for each fault: "mayflyd.yaml:3:1: unknown key 'lisen' (did you mean 'listen'?)". */
@@ -134,6 +135,7 @@ void settings_reload(Manager *m) {
         free(TAKE(m->config_fault));
         old = m->config;
         m->config = TAKE(config);
+        runner_set_config(m->runner, m->config);
         engine_set_config(m->engine, m->config);
         log_notice("Read '%s' again", m->options->config);
         manager_want_turn(m);

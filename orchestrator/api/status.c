@@ -77,30 +77,44 @@ static json_t *frozen_json(Manager *m) {
                                      : (json_decref(value), json_pack("{s:s}", "reason", text));
 }
 
+/* A backup was put back: what is missing from it. It stays after the release, for people to read. */
+static json_t *held_json(Manager *m) {
+        auto_cleanup(freep) char *text = NULL;
+        json_t *value;
+
+        if (ledger_value_get(m->ledger, "held", &text, NULL) < 0)
+                return json_null();
+        value = json_loads(text, 0, NULL);
+        return value ?: json_null();
+}
+
 int api_status_show(ApiCall *c, Error *reterr) {
         Manager *m = c->m;
         bool haproxy = streq(m->config->front, "haproxy");
         auto_cleanup(freep) char *address = manager_url(m, "ENVIRONMENT");
-        auto_cleanup(freep) char *gateway = NULL;
+        auto_cleanup(freep) char *gateway = NULL, *key = NULL;
         const char *listen = haproxy ? m->config->front_listen : m->config->listen;
         const char *colon = strrchr(listen, ':');
         Counts n = { 0 };
         int r = count_all(m, &n, reterr);
 
+        if (r == 0)
+                r = ledger_public_key(m->ledger, &key);
         if (r < 0)
                 return r;
         gateway = str_format("%.*s:%u", colon ? (int) (colon - listen) : 0, listen,
                              gateway_port(m->gateway));
         c->result = json_pack(
                 "{s:s, s:I, s:s, s:s, s:I, s:I, s:s, s:s?, s:s, s:s?, s:I, s:o, s:o, s:o, "
-                "s:{s:s?, s:s?}}",
+                "s:{s:s?, s:s?}, s:s, s:o}",
                 "version", MAYFLY_VERSION, "pid", (json_int_t) getpid(), "installation",
                 ledger_installation(m->ledger), "state_dir", m->state_dir, "started_ms",
                 (json_int_t) m->started_ms, "now_ms", (json_int_t) clock_wall_ms(&clock_system),
                 "domain", m->config->domain, "address", address, "front", m->config->front,
                 "gateway", gateway, "projects", n.projects, "environments", environments_json(&n),
                 "resources", resources_json(&n), "frozen", frozen_json(m), "config", "file",
-                m->options->config, "fault", m->config_fault);
+                m->options->config, "fault", m->config_fault, "public_key", key, "held",
+                held_json(m));
         return c->result ? 0 : -ENOMEM;
 }
 

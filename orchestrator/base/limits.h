@@ -15,18 +15,18 @@
 #define LIMIT_CONFIG_DEFINITIONS 200
 
 /* providers */
-#define LIMIT_PROVIDER_LINE_BYTES    (1024 * 1024)
-#define LIMIT_PROVIDER_REPLY_BYTES   (16 * 1024 * 1024)
-#define LIMIT_PROVIDER_STDERR_BYTES  (64 * 1024)
-#define LIMIT_PROVIDER_REQUEST_BYTES (8 * 1024 * 1024)
-#define LIMIT_PROVIDER_CALLS         16   /* at the same time */
-#define LIMIT_PROVIDER_GRACE_MS      2000 /* between SIGTERM and SIGKILL of an overdue provider */
-#define LIMIT_CHECKOUT_BYTES (2LL * 1024 * 1024 * 1024)
-#define LIMIT_CHECKOUT_ENTRIES 1000000
-#define LIMIT_CHECKOUT_LIST_BYTES (256 * 1024 * 1024)
-#define LIMIT_CHECKOUT_SUBMODULES 100
+#define LIMIT_PROVIDER_LINE_BYTES      (1024 * 1024)
+#define LIMIT_PROVIDER_REPLY_BYTES     (16 * 1024 * 1024)
+#define LIMIT_PROVIDER_STDERR_BYTES    (64 * 1024)
+#define LIMIT_PROVIDER_REQUEST_BYTES   (8 * 1024 * 1024)
+#define LIMIT_PROVIDER_CALLS           16   /* at the same time */
+#define LIMIT_PROVIDER_GRACE_MS        2000 /* between SIGTERM and SIGKILL of an overdue provider */
+#define LIMIT_CHECKOUT_BYTES           (2LL * 1024 * 1024 * 1024)
+#define LIMIT_CHECKOUT_ENTRIES         1000000
+#define LIMIT_CHECKOUT_LIST_BYTES      (256 * 1024 * 1024)
+#define LIMIT_CHECKOUT_SUBMODULES      100
 #define LIMIT_CHECKOUT_SUBMODULE_DEPTH 8
-#define LIMIT_FETCH_FILE_BYTES (8LL * 1024 * 1024 * 1024) /* one file that git writes */
+#define LIMIT_FETCH_FILE_BYTES         (8LL * 1024 * 1024 * 1024) /* one file that git writes */
 
 /* API */
 #define LIMIT_API_BODY_BYTES   (1024 * 1024)
@@ -120,11 +120,16 @@
 #define LIMIT_PROVIDER_CALLS_PER_ENVIRONMENT 8
 #define LIMIT_PROVIDER_STREAMS               64
 #define LIMIT_PROVIDER_MESSAGE_BYTES         1000
-#define LIMIT_PROVIDER_LISTED                100000 /* things in one answer to list */
+#define LIMIT_PROVIDER_LISTED                100000             /* things in one answer to list */
 #define LIMIT_DEPENDENCY_MS                  (10LL * 60 * 1000) /* "dependency" is an attempt after this */
 #define LIMIT_REPAIR_CALM_MS                 (10LL * 60 * 1000) /* ready for this long: repairs count anew */
 #define LIMIT_DRAIN_MS                       3000 /* between a route's move and the end of what it left */
 #define LIMIT_ORPHANS                        1000
+#define LIMIT_NOTES                          20 /* of one resource, see LIMIT_PROVIDER_MESSAGE_BYTES */
+#define LIMIT_REPORT_ENTRIES                 500 /* things removed or absent in one answer */
+#define LIMIT_REPORT_NAME_BYTES              300
+#define LIMIT_RECEIPT_RESOURCES              2000 /* in full; of more, the newest */
+#define LIMIT_RECEIPT_OTHERS                 100  /* receipts of the same name that are listed */
 
 /* clocks and policies */
 #define LIMIT_CLOCK_STEP_MS   (2LL * 60 * 1000)

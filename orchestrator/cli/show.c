@@ -88,6 +88,21 @@ static int print_resources(const json_t *resources, Error *reterr) {
         return r == 0 ? table_print(t, stdout, reterr) : r;
 }
 
+/* What was asked for and could not be had, such as limits without cgroups. */
+static void print_notes(Cli *cli, const json_t *resources) {
+        const json_t *x, *note;
+        size_t i, k;
+
+        json_array_foreach(resources, i, x) {
+                json_array_foreach(json_object_get(x, "notes"), k, note) {
+                        printf("  %snote%s  %s: ", cli_color(cli, CLI_YELLOW),
+                               cli_color(cli, CLI_PLAIN), cli_string(x, "key"));
+                        cli_print_text(stdout, json_string_value(note) ?: "");
+                        fputc('\n', stdout);
+                }
+        }
+}
+
 int command_show(Cli *cli) {
         auto_cleanup(freep) char *path = cli_path("environments", cli->args[0], "");
         auto_error error = { 0 };
@@ -102,6 +117,7 @@ int command_show(Cli *cli) {
                 print_head(cli, answer, clock_wall_ms(&clock_system));
                 if (json_array_size(json_object_get(answer, "resources")) > 0)
                         r = print_resources(json_object_get(answer, "resources"), &error);
+                print_notes(cli, json_object_get(answer, "resources"));
         }
         json_decref(answer);
         return r < 0 ? cli_fail(cli, CLI_FAILED, "%s", error_text(&error, r)) : CLI_OK;

@@ -38,7 +38,8 @@ static void print_status(Cli *cli, const json_t *s) {
                 printf("  %-13s%s%s%s\n", "config", cli_color(cli, CLI_RED),
                        cli_string(config, "fault"), cli_color(cli, CLI_PLAIN));
         if (json_is_object(frozen))
-                printf("  %-13s%s%s%s\n", "frozen", cli_color(cli, CLI_YELLOW),
+                printf("  %-13s%s%s%s; 'mayfly unfreeze' releases it\n", "frozen",
+                       cli_color(cli, CLI_YELLOW),
                        *cli_string(frozen, "reason") ? cli_string(frozen, "reason") : "yes",
                        cli_color(cli, CLI_PLAIN));
 }

@@ -24,6 +24,7 @@ typedef struct Up {
         char *gateway; /* "127.0.0.1:8150": where the front listens */
         int64_t generation;
         char *url, *cause, *workload; /* workload: whose log may say more */
+        json_t *notes;                /* {"resource","note"} of what serves */
         bool old_serves, woken, removed;
 } Up;
 
@@ -34,6 +35,7 @@ static void up_done(Up *up) {
         free(up->url);
         free(up->cause);
         free(up->workload);
+        json_decref(up->notes);
 }
 
 /* ---- Ctrl-C leaves the preview alone ---- */
@@ -182,6 +184,36 @@ static void up_wake(Up *up, const json_t *e) {
         http_client_free(query.client);
 }
 
+/* What its providers could not do as asked. */
+static void up_keep_notes(Up *up, const json_t *e) {
+        const json_t *x, *note;
+        size_t i, k;
+
+        json_decref(up->notes);
+        up->notes = json_array();
+        json_array_foreach(json_object_get(e, "resources"), i, x) {
+                int64_t generation = cli_integer(x, "generation");
+
+                if (generation != 0 && generation != up->generation)
+                        continue;
+                json_array_foreach(json_object_get(x, "notes"), k, note)
+                        (void) json_array_append_new(
+                                up->notes, json_pack("{s:s, s:s}", "resource", cli_string(x, "key"),
+                                                     "note", json_string_value(note) ?: ""));
+        }
+}
+
+static void up_tell_notes(const Up *up) {
+        const json_t *note;
+        size_t i;
+
+        json_array_foreach(up->notes, i, note) {
+                fprintf(stderr, "Note: %s: ", cli_string(note, "resource"));
+                cli_print_text(stderr, cli_string(note, "note"));
+                fputc('\n', stderr);
+        }
+}
+
 static int up_look(void *userdata, const json_t *e, const json_t *event) {
         Up *up = userdata;
         const char *state = cli_string(e, "state");
@@ -207,6 +239,7 @@ static int up_look(void *userdata, const json_t *e, const json_t *event) {
         if (cli_integer(e, "live_generation") != up->generation || !streq(state, "ready"))
                 return -1;
         up_wake(up, e);
+        up_keep_notes(up, e);
         return up_probe(up) ? CLI_OK : -1;
 }
 
@@ -258,12 +291,14 @@ static int up_finish(Up *up, const json_t *environment, int status) {
         if (status != CLI_OK)
                 return status;
         if (up->cli->json) {
-                json_t *out = json_pack("{s:s, s:s, s:s*, s:I}", "environment", id, "label", label,
-                                        "url", up->url, "generation", (json_int_t) up->generation);
+                json_t *out = json_pack("{s:s, s:s, s:s*, s:I, s:O?}", "environment", id, "label",
+                                        label, "url", up->url, "generation",
+                                        (json_int_t) up->generation, "notes", up->notes);
 
                 cli_print_json(out);
                 json_decref(out);
         } else {
+                up_tell_notes(up);
                 printf("%s\n", up->url ?: "");
         }
         return CLI_OK;

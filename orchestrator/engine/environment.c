@@ -33,6 +33,21 @@ static bool deletion_held(View *v) {
                (v->env.gone_by && streq(v->env.gone_by, "reaper"));
 }
 
+static int gone(View *v, Error *reterr) {
+        EventWhere where = event_of(v);
+        char digest[SHA256_HEX];
+        int r;
+
+        r = ledger_environment_move(v->e->ledger, &v->env, ENV_GONE, reterr);
+        if (r == 0)
+                r = receipt_write(v, digest, reterr);
+        if (r < 0)
+                return r;
+        where.data = json_pack("{s:s}", "receipt", digest);
+        return event_add(v->e, EVENT_ENVIRONMENT_GONE, where, "%s is gone; nothing of it is left",
+                         v->env.label);
+}
+
 static int deleting(View *v, Error *reterr) {
         int r;
 
@@ -50,11 +65,7 @@ static int deleting(View *v, Error *reterr) {
         for (size_t i = 0; i < v->n_gens; i++)
                 if (v->gens[i].state != GEN_REMOVED && v->gens[i].state != GEN_FAILED)
                         return 0;
-        r = ledger_environment_move(v->e->ledger, &v->env, ENV_GONE, reterr);
-        if (r < 0)
-                return r;
-        return event_add(v->e, EVENT_ENVIRONMENT_GONE, event_of(v),
-                         "%s is gone; nothing of it is left", v->env.label);
+        return gone(v, reterr);
 }
 
 /* ---- the state that follows from the parts ---- */

@@ -179,11 +179,37 @@ static int event_ready(View *v, Part *p, const Call *c) {
                          p->row.type, part_name(p), *detail ? ": " : "", detail);
 }
 
+/* What it could not do as asked. A provision without notes did all of it. */
+static int store_notes(View *v, Part *p, const Call *c) {
+        json_t *list = json_object_get(c->result, "notes"), *note;
+        auto_cleanup(strv_freep) char **notes = NULL;
+        size_t i;
+
+        if (!list && !streq(c->verb, "provision"))
+                return 0;
+        json_array_foreach(list, i, note) {
+                auto_cleanup(freep) char *clean =
+                        view_scrub(v, json_is_string(note) ? json_string_value(note) : "");
+                int r = clean ? 0 : -ENOMEM;
+
+                if (r == 0 && *clean && strv_length(notes) < LIMIT_NOTES &&
+                    !strv_contains(notes, clean))
+                        r = strv_add(&notes, clean);
+                if (r < 0)
+                        return r;
+        }
+        strv_free(p->row.notes);
+        p->row.notes = TAKE(notes);
+        return 0;
+}
+
 static int outcome_ready(View *v, Part *p, Call *c, Error *reterr) {
         int r = c->result ? store_result(v, p, c->result, reterr) : 1;
 
         if (r == 0 && streq(c->verb, "provision") && !p->row.outputs)
                 r = ledger_resource_set_outputs(v->e->ledger, &p->row, "{}", NULL, reterr);
+        if (r == 0)
+                r = store_notes(v, p, c);
         if (r < 0)
                 return r;
         if (r > 0) {
@@ -274,23 +300,6 @@ static int outcome_sleep(View *v, Part *p, Call *c, Error *reterr) {
 
 /* ---- deprovision ---- */
 
-static int removed_receipt(View *v, Part *p, Call *c) {
-        json_t *removed = json_object_get(c->result, "removed"),
-               *absent = json_object_get(c->result, "absent");
-        json_t *data = json_pack(
-                "{s:s, s:s, s:s, s:O*, s:O*}", "resource", p->row.uid, "type", p->row.type,
-                "provider", p->row.provider, "removed",
-                json_is_array(removed) && json_array_size(removed) <= 100 ? removed : NULL,
-                "absent", json_is_array(absent) && json_array_size(absent) <= 100 ? absent : NULL);
-
-        EventWhere where = event_of(v);
-
-        where.data = data;
-        return event_add(v->e, EVENT_RESOURCE_REMOVING, where,
-                         "%s '%s' was removed; looking whether it is gone", p->row.type,
-                         part_name(p));
-}
-
 static int stuck(View *v, Part *p, Error *reterr) {
         int r;
 
@@ -317,7 +326,7 @@ static int outcome_deprovision(View *v, Part *p, Call *c, Error *reterr) {
                 p->row.emptied = true; /* that it is absent is still to be seen */
                 p->row.inspect = true;
                 free(TAKE(p->row.live)); /* what was known of it: some resources are nothing else */
-                r = removed_receipt(v, p, c);
+                r = receipt_note(v, p, c, reterr);
                 return r < 0 ? r : part_save(v, p, reterr);
         }
         r = trouble(v, p, c, reterr);

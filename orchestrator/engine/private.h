@@ -20,6 +20,7 @@
 #include "orchestrator/base/str.h"
 #include "orchestrator/engine/engine.h"
 #include "orchestrator/engine/event.h"
+#include "orchestrator/glue/crypto.h"
 #include "reaper/reaper.h"
 
 typedef enum LookWait {
@@ -275,6 +276,11 @@ int64_t provider_slow_until(Engine *e, const char *provider);
 
 /* ---- outcome.c: what a reply means ---- */
 int outcome_apply(View *v, Part *p, Call *c, Error *reterr);
+
+/* ---- receipt.c ---- */
+int receipt_note(View *v, Part *p, const Call *c, Error *reterr); /* what a removal answered */
+/* In the turn that ends the environment; digest: of what was signed, for the event. */
+int receipt_write(View *v, char digest[static SHA256_HEX], Error *reterr);
 
 /* ---- reap.c, policy.c ---- */
 int reap_step(View *v, Error *reterr);

@@ -75,7 +75,7 @@ static int add_part(void *userdata, const Resource *res) {
         c->uid = c->environment_id = c->key = c->type = c->class = c->id = c->name = c->workload =
                 NULL;
         c->marker = c->provider = c->node = c->live = c->outputs = c->cause = c->cause_class = NULL;
-        c->secret = NULL;
+        c->secret = c->notes = NULL;
         r = copy_texts(
                 (char **const[]){ &c->uid, &c->environment_id, &c->key, &c->type, &c->class, &c->id,
                                   &c->name, &c->workload, &c->marker, &c->provider, &c->node,
@@ -86,6 +86,8 @@ static int add_part(void *userdata, const Resource *res) {
                 15);
         for (char *const *s = res->secret; r == 0 && s && *s; s++)
                 r = strv_add(&c->secret, *s);
+        for (char *const *s = res->notes; r == 0 && s && *s; s++)
+                r = strv_add(&c->notes, *s);
         if (r == 0)
                 r = part_append(l->v, p);
         if (r < 0)

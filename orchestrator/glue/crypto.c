@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 
 #include "orchestrator/base/io.h"
+#include "orchestrator/base/str.h"
 
 #define SEAL_VERSION  1
 #define NONCE_BYTES   12
@@ -17,6 +18,8 @@
 #define SEAL_OVERHEAD (1 + NONCE_BYTES + TAG_BYTES)
 
 DEFINE_CLEANUP(EVP_CIPHER_CTX *, EVP_CIPHER_CTX_free)
+DEFINE_CLEANUP(EVP_MD_CTX *, EVP_MD_CTX_free)
+DEFINE_CLEANUP(EVP_PKEY *, EVP_PKEY_free)
 
 int sha256(const void *data, size_t size, uint8_t ret[static SHA256_BYTES]) {
         return EVP_Digest(data, size, ret, NULL, EVP_sha256(), NULL) == 1 ? 0 : -ENOMEM;
@@ -105,27 +108,15 @@ int unseal(const uint8_t key[static SEAL_KEY_BYTES], const char *context, const 
         return 0;
 }
 
-int seal_key_load(const char *path, uint8_t ret[static SEAL_KEY_BYTES], Error *reterr) {
+/* A file of 32 secret bytes, the form of both keys. */
+static int key_read(const char *path, uint8_t ret[static SEAL_KEY_BYTES], Error *reterr) {
         auto_cleanup(freep) char *text = NULL;
         struct stat st;
         size_t size;
         int r;
 
-        if (stat(path, &st) < 0) {
-                uint8_t fresh[SEAL_KEY_BYTES];
-
-                if (errno != ENOENT)
-                        return error_set(reterr, -errno, "Cannot read '%s': %s", path,
-                                         strerror(errno));
-                if (getrandom(fresh, sizeof(fresh), 0) != sizeof(fresh))
-                        return error_set(reterr, -EIO, "No random bytes for a key");
-                r = write_file(path, fresh, sizeof(fresh), 0600, reterr);
-                if (r < 0)
-                        return r;
-                memcpy(ret, fresh, sizeof(fresh));
-                wipe(fresh, sizeof(fresh));
-                return 0;
-        }
+        if (stat(path, &st) < 0)
+                return error_set(reterr, -errno, "Cannot read '%s': %s", path, strerror(errno));
         if (st.st_mode & 0077)
                 return error_set(reterr, -EPERM, "'%s' may be read by others; run: chmod 600 '%s'",
                                  path, path);
@@ -138,6 +129,105 @@ int seal_key_load(const char *path, uint8_t ret[static SEAL_KEY_BYTES], Error *r
         memcpy(ret, text, size);
         wipe(text, size);
         return 0;
+}
+
+static int key_make(const char *path, uint8_t ret[static SEAL_KEY_BYTES], Error *reterr) {
+        if (getrandom(ret, SEAL_KEY_BYTES, 0) != SEAL_KEY_BYTES)
+                return error_set(reterr, -EIO, "No random bytes for a key");
+        return write_file(path, ret, SEAL_KEY_BYTES, 0600, reterr);
+}
+
+int seal_key_load(const char *path, uint8_t ret[static SEAL_KEY_BYTES], Error *reterr) {
+        struct stat st;
+
+        if (stat(path, &st) < 0 && errno == ENOENT)
+                return key_make(path, ret, reterr);
+        return key_read(path, ret, reterr);
+}
+
+/* ---- signatures ---- */
+
+#define SIGN_PUBLIC_BYTES    32
+#define SIGN_SIGNATURE_BYTES 64
+
+int sign_key_load(const char *path, uint8_t ret[static SIGN_KEY_BYTES], Error *reterr) {
+        return key_read(path, ret, reterr);
+}
+
+int sign_key_make(const char *path, uint8_t ret[static SIGN_KEY_BYTES], Error *reterr) {
+        return key_make(path, ret, reterr);
+}
+
+/* Exactly size bytes, written in the one way there is. */
+static int base64_read(const char *text, uint8_t *ret, size_t size) {
+        uint8_t buf[SIGN_SIGNATURE_BYTES + 3];
+        char again[SIGN_SIGNATURE_TEXT];
+        size_t length = strlen(text);
+
+        if (length != (size + 2) / 3 * 4 || length / 4 * 3 > sizeof(buf) ||
+            EVP_DecodeBlock(buf, (const uint8_t *) text, (int) length) < 0)
+                return -EBADMSG;
+        EVP_EncodeBlock((uint8_t *) again, buf, (int) size);
+        if (!streq(again, text))
+                return -EBADMSG;
+        memcpy(ret, buf, size);
+        return 0;
+}
+
+int sign_public(const uint8_t key[static SIGN_KEY_BYTES], char ret[static SIGN_PUBLIC_TEXT]) {
+        auto_cleanup(EVP_PKEY_freep) EVP_PKEY *pkey =
+                EVP_PKEY_new_raw_private_key(EVP_PKEY_ED25519, NULL, key, SIGN_KEY_BYTES);
+        uint8_t public[SIGN_PUBLIC_BYTES];
+        size_t size = sizeof(public);
+
+        if (!pkey || EVP_PKEY_get_raw_public_key(pkey, public, &size) != 1)
+                return -ENOMEM;
+        EVP_EncodeBlock((uint8_t *) ret, public, sizeof(public));
+        return 0;
+}
+
+int sign(const uint8_t key[static SIGN_KEY_BYTES], const void *data, size_t size,
+         char ret[static SIGN_SIGNATURE_TEXT], Error *reterr) {
+        auto_cleanup(EVP_PKEY_freep) EVP_PKEY *pkey =
+                EVP_PKEY_new_raw_private_key(EVP_PKEY_ED25519, NULL, key, SIGN_KEY_BYTES);
+        auto_cleanup(EVP_MD_CTX_freep) EVP_MD_CTX *ctx = EVP_MD_CTX_new();
+        uint8_t signature[SIGN_SIGNATURE_BYTES];
+        size_t n = sizeof(signature);
+
+        if (!pkey || !ctx)
+                return -ENOMEM;
+        if (EVP_DigestSignInit(ctx, NULL, NULL, NULL, pkey) != 1 ||
+            EVP_DigestSign(ctx, signature, &n, data, size) != 1)
+                return error_set(reterr, -EIO, "Cannot sign");
+        EVP_EncodeBlock((uint8_t *) ret, signature, sizeof(signature));
+        return 0;
+}
+
+int sign_check(const char *public_key, const char *signature, const void *data, size_t size) {
+        uint8_t public[SIGN_PUBLIC_BYTES], bytes[SIGN_SIGNATURE_BYTES];
+        auto_cleanup(EVP_MD_CTX_freep) EVP_MD_CTX *ctx = EVP_MD_CTX_new();
+        auto_cleanup(EVP_PKEY_freep) EVP_PKEY *pkey = NULL;
+
+        if (base64_read(public_key, public, sizeof(public)) < 0 ||
+            base64_read(signature, bytes, sizeof(bytes)) < 0)
+                return -EBADMSG;
+        pkey = EVP_PKEY_new_raw_public_key(EVP_PKEY_ED25519, NULL, public, sizeof(public));
+        if (!ctx || !pkey || EVP_DigestVerifyInit(ctx, NULL, NULL, NULL, pkey) != 1)
+                return -ENOMEM;
+        return EVP_DigestVerify(ctx, bytes, sizeof(bytes), data, size) == 1 ? 0 : -EBADMSG;
+}
+
+int sign_public_pem(const char *public_key, char **ret) {
+        /* SEQUENCE { SEQUENCE { OID 1.3.101.112 }, BIT STRING } */
+        uint8_t der[12 + SIGN_PUBLIC_BYTES] = { 0x30, 0x2a, 0x30, 0x05, 0x06, 0x03,
+                                                0x2b, 0x65, 0x70, 0x03, 0x21, 0x00 };
+        char text[64];
+
+        if (base64_read(public_key, der + 12, SIGN_PUBLIC_BYTES) < 0)
+                return -EBADMSG;
+        EVP_EncodeBlock((uint8_t *) text, der, sizeof(der));
+        *ret = str_format("-----BEGIN PUBLIC KEY-----\n%s\n-----END PUBLIC KEY-----\n", text);
+        return *ret ? 0 : -ENOMEM;
 }
 
 bool equal_constant_time(const void *a, const void *b, size_t size) {

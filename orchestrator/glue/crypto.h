@@ -26,6 +26,21 @@ int unseal(const uint8_t key[static SEAL_KEY_BYTES], const char *context, const 
 /* Reads the key file, or makes it (mode 0600) when absent. Refuses one that others may read. */
 int seal_key_load(const char *path, uint8_t ret[static SEAL_KEY_BYTES], Error *reterr);
 
+/* Ed25519 (RFC 8032). The file holds the 32 bytes of the private key, mode 0600. Unlike the sealing key it is
+ * never made by reading it: -ENOENT when there is none. */
+#define SIGN_KEY_BYTES      32
+#define SIGN_PUBLIC_TEXT    45 /* base64 of a public key */
+#define SIGN_SIGNATURE_TEXT 89 /* base64 of a signature */
+int sign_key_load(const char *path, uint8_t ret[static SIGN_KEY_BYTES], Error *reterr);
+int sign_key_make(const char *path, uint8_t ret[static SIGN_KEY_BYTES], Error *reterr);
+int sign_public(const uint8_t key[static SIGN_KEY_BYTES], char ret[static SIGN_PUBLIC_TEXT]);
+int sign(const uint8_t key[static SIGN_KEY_BYTES], const void *data, size_t size,
+         char ret[static SIGN_SIGNATURE_TEXT], Error *reterr);
+/* 0 when the signature is that of the key's owner for these bytes, else -EBADMSG. */
+int sign_check(const char *public_key, const char *signature, const void *data, size_t size);
+/* The public key as others read it: PEM of a SubjectPublicKeyInfo (RFC 8410); *ret is owned. */
+int sign_public_pem(const char *public_key, char **ret);
+
 bool equal_constant_time(const void *a, const void *b, size_t size);
 /* Overwrites memory in a way the compiler keeps. */
 void wipe(void *data, size_t size);

@@ -145,6 +145,8 @@ int ledger_open(const LedgerOptions *o, Ledger **ret, Error *reterr) {
         if (r == 0)
                 r = load_installation(l, o, reterr);
         if (r == 0)
+                r = signing_open(l, o, reterr);
+        if (r == 0)
                 r = anchor_open(l, o, reterr);
         if (r < 0)
                 return error_prefix(reterr, r, "Cannot open the ledger '%s'", o->path);
@@ -161,6 +163,7 @@ Ledger *ledger_close(Ledger *l) {
         db_free(l->db);
         wipe(l->key, sizeof(l->key));
         wipe(l->event_key, sizeof(l->event_key));
+        wipe(l->signing_key, sizeof(l->signing_key));
         free(l->path);
         free(l->vfs);
         free(l);

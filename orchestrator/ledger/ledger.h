@@ -18,12 +18,14 @@
 typedef struct Ledger Ledger;
 
 typedef struct LedgerOptions {
-        const char *path;        /* "STATE/ledger.db" */
-        const char *key_path;    /* key for secret outputs, made with mode 0600 when absent */
-        const char *vfs;         /* NULL: the system's */
-        const Random *random;    /* for the installation id of a new ledger */
-        bool fast;               /* tests only: synchronous=OFF */
+        const char *path;     /* "STATE/ledger.db" */
+        const char *key_path; /* key for secret outputs, made with mode 0600 when absent; beside it
+                               * "KEY.signing" for receipts */
+        const char *vfs;      /* NULL: the system's */
+        const Random *random; /* for the installation id of a new ledger */
+        bool fast;            /* tests only: synchronous=OFF */
         const char *anchor_path; /* NULL: "STATE/ledger.anchor"; with fast, none */
+        bool new_signing_key;    /* a person said that the one in use may be replaced */
 } LedgerOptions;
 
 int ledger_open(const LedgerOptions *options, Ledger **ret, Error *reterr);
@@ -43,6 +45,8 @@ int ledger_savepoint_keep(Ledger *l, Error *reterr);
 int ledger_savepoint_undo(Ledger *l, Error *reterr);
 /* This installation's id: part of every marker. */
 const char *ledger_installation(const Ledger *l);
+/* PEM of the key that receipts are checked with; *ret is owned. */
+int ledger_public_key(const Ledger *l, char **ret);
 
 /* ---- states ---- */
 
@@ -163,6 +167,7 @@ typedef struct Resource {
         char *live;      /* JSON: the provider's "state" as last returned, NULL */
         char *outputs;   /* JSON object without the secret ones, NULL before the first */
         char **secret;   /* names of the secret outputs */
+        char **notes;    /* what its provider could not do as asked, sentences for people */
         int64_t applied; /* generation it was last provisioned for; 0: none, or not known */
         bool inspect;    /* an outcome is unknown: inspect before anything else */
         bool touched;    /* a provider was ever asked to make it */
@@ -201,6 +206,28 @@ typedef struct Route {
         int64_t changed_ms;
 } Route;
 
+/* What an environment leaves: body says what was removed and what was found absent. */
+typedef struct Receipt {
+        char *environment_id, *label;
+        int64_t ended_ms;
+        char *body; /* canonical JSON: sorted keys, no spaces; these very bytes are signed */
+        char *public_key, *signature; /* Ed25519, base64; chosen by ledger_receipt_add() */
+} Receipt;
+
+/* Seen on one side only: in the world ("orphan") or in the ledger ("ghost"). */
+typedef struct Stray {
+        char *uid, *kind, *provider, *type, *marker;
+        char *environment_id;             /* as its marker says; may be unknown */
+        char *detail;                     /* the provider's words; NULL */
+        int64_t first_ms, last_ms, times; /* in complete lists */
+        /* of an orphan that a person wants removed */
+        bool removing, emptied; /* emptied: a removal succeeded, its absence is to be confirmed */
+        char *actor, *trace;
+        char *intent;            /* id of the removal under way; NULL */
+        int64_t tries, retry_ms; /* not before this time */
+        char *cause;             /* why the last try failed */
+} Stray;
+
 typedef struct OutboxItem {
         int64_t number;
         char *target, *kind, *body; /* body: JSON */
@@ -214,6 +241,8 @@ void resource_done(Resource *r);
 void intent_done(Intent *i);
 void event_done(Event *e);
 void route_done(Route *r);
+void receipt_done(Receipt *r);
+void stray_done(Stray *s);
 void outbox_item_done(OutboxItem *o);
 
 /* ---- reading: 0, -ENOENT, or another negative errno. A callback returns 0 to go on, else its value
@@ -269,6 +298,24 @@ int ledger_event_last_ms(Ledger *l, int64_t *ret, Error *reterr);
 int ledger_route_get(Ledger *l, const char *host, Route *ret, Error *reterr);
 int ledger_route_each(Ledger *l, int (*func)(void *userdata, const Route *r), void *userdata,
                       Error *reterr);
+int ledger_receipt_get(Ledger *l, const char *environment_id, Receipt *ret, Error *reterr);
+/* Those of one label, newest first. */
+int ledger_receipt_each(Ledger *l, const char *label, size_t max,
+                        int (*func)(void *userdata, const Receipt *r), void *userdata,
+                        Error *reterr);
+/* 0 when the signature holds, and is this installation's; else -EBADMSG or -EKEYREJECTED and why. */
+int ledger_receipt_check(Ledger *l, const Receipt *receipt, Error *reterr);
+int ledger_stray_get(Ledger *l, const char *uid, Stray *ret, Error *reterr);
+/* provider NULL: of all. Longest seen first. */
+int ledger_stray_each(Ledger *l, const char *provider, int (*func)(void *userdata, const Stray *s),
+                      void *userdata, Error *reterr);
+/* Orphans whose removal can go on now; the first time after now_ms at which another can. */
+int ledger_stray_each_removing(Ledger *l, int64_t now_ms,
+                               int (*func)(void *userdata, const Stray *s), void *userdata,
+                               Error *reterr);
+int ledger_stray_next(Ledger *l, int64_t now_ms, int64_t *ret, Error *reterr);
+/* When the orphan that was seen longest ago was seen; INT64_MAX: there is none. */
+int ledger_stray_oldest_look(Ledger *l, int64_t *ret, Error *reterr);
 /* Small values: "frozen", "clock.high" ... -ENOENT when absent. */
 int ledger_value_get(Ledger *l, const char *name, char **ret, Error *reterr);
 
@@ -298,6 +345,9 @@ int ledger_event_add(Ledger *l, const Event *e,
                      Error *reterr); /* number is chosen, chain is linked */
 int ledger_route_put(Ledger *l, const Route *r, Error *reterr);
 int ledger_route_remove(Ledger *l, const char *host, Error *reterr);
+int ledger_receipt_add(Ledger *l, const Receipt *receipt, Error *reterr); /* signs it */
+int ledger_stray_put(Ledger *l, const Stray *s, Error *reterr);
+int ledger_stray_remove(Ledger *l, const char *uid, Error *reterr);
 int ledger_value_set(Ledger *l, const char *name, const char *value,
                      Error *reterr); /* NULL: drops */
 int ledger_outbox_add(Ledger *l, const OutboxItem *o, Error *reterr);

@@ -1,6 +1,7 @@
 /* Inside of the ledger: the connection, how a write begins and fails, and rows as tables of columns. */
 #pragma once
 
+#include <jansson.h>
 #include <string.h>
 
 #include "orchestrator/base/str.h"
@@ -21,6 +22,8 @@ struct Ledger {
         char *path, *vfs; /* vfs may be NULL */
         uint8_t key[SEAL_KEY_BYTES];
         uint8_t event_key[SHA256_BYTES]; /* derived from it, for the chain of events */
+        uint8_t signing_key[SIGN_KEY_BYTES];
+        char signing_public[SIGN_PUBLIC_TEXT];
         char installation[ID_SIZE];
         bool open;  /* the turn's transaction has begun */
         int broken; /* a write of this turn failed in a way that may have lost others */
@@ -135,6 +138,10 @@ int anchor_open(Ledger *l, const LedgerOptions *o, Error *reterr);
 int anchor_before_commit(Ledger *l, Error *reterr);
 void anchor_after_commit(Ledger *l);
 void anchor_close(Ledger *l);
+
+/* signing.c */
+int signing_open(Ledger *l, const LedgerOptions *o, Error *reterr);
+int signing_keys(Ledger *l, json_t **ret, Error *reterr); /* every public key there ever was */
 
 /* schema.c */
 int schema_migrate(Db *db, Error *reterr);

@@ -10,10 +10,10 @@
         "uid, environment_id, generation, key, type, class, id, name, workload, marker, provider, slot"
 #define CHANGING                                                                                   \
         "state, node, live, outputs, secret, applied, inspect, touched, emptied, tries, retry_ms," \
-        " cause, cause_class, created_ms, ready_ms, removed_ms"
+        " cause, cause_class, created_ms, ready_ms, removed_ms, notes"
 #define COLUMNS        IDENTITY ", " CHANGING
-#define CHANGING_MARKS "?13,?14,?15,?16,?17,?18,?19,?20,?21,?22,?23,?24,?25,?26,?27,?28"
-#define MARKS          "?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?"
+#define CHANGING_MARKS "?13,?14,?15,?16,?17,?18,?19,?20,?21,?22,?23,?24,?25,?26,?27,?28,?29"
+#define MARKS          "?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?"
 
 static const Column columns[] = {
         TEXT(Resource, uid),
@@ -44,6 +44,7 @@ static const Column columns[] = {
         INT(Resource, created_ms),
         INT(Resource, ready_ms),
         INT(Resource, removed_ms),
+        LIST(Resource, notes),
 };
 
 DEFINE_ROW(Resource, resource, columns)
@@ -161,7 +162,7 @@ int ledger_resource_move(Ledger *l, Resource *res, ResState to, Error *reterr) {
                 return r;
         r = ledger_write(l,
                          "UPDATE resource SET (" CHANGING ") = (" CHANGING_MARKS
-                         ") WHERE uid = ?1 AND state = ?29",
+                         ") WHERE uid = ?1 AND state = ?30",
                          &q, reterr);
         if (r < 0)
                 return r;

@@ -123,7 +123,46 @@ static const char schema_1[] =
         ") STRICT;"
         "CREATE INDEX outbox_due ON outbox (not_before_ms) WHERE delivered_ms = 0;";
 
-static const char *const migrations[] = { schema_1 };
+/* Receipts; what lists found on one side only, for which a value named "orphans" stood before; limits
+ * that a provider could not apply; and indexes for what is forgotten in time. */
+static const char schema_2[] =
+        "CREATE TABLE receipt ("
+        " environment_id TEXT PRIMARY KEY REFERENCES environment (id), label TEXT NOT NULL,"
+        " ended_ms INTEGER NOT NULL, body TEXT NOT NULL CHECK (json_valid(body)),"
+        " public_key TEXT NOT NULL, signature TEXT NOT NULL"
+        ") STRICT;"
+        "CREATE INDEX receipt_label ON receipt (label, ended_ms);"
+        "CREATE TRIGGER receipt_no_update BEFORE UPDATE ON receipt"
+        " BEGIN SELECT RAISE(ABORT, 'receipts stay as they are'); END;"
+        "CREATE TRIGGER receipt_no_delete BEFORE DELETE ON receipt"
+        " BEGIN SELECT RAISE(ABORT, 'receipts stay as they are'); END;"
+
+        /* No references: what the ledger does not know may belong to what it does not know. */
+        "CREATE TABLE stray ("
+        " uid TEXT PRIMARY KEY, kind TEXT NOT NULL CHECK (kind IN ('orphan', 'ghost')),"
+        " provider TEXT NOT NULL, type TEXT NOT NULL, marker TEXT NOT NULL,"
+        " environment_id TEXT NOT NULL, detail TEXT,"
+        " first_ms INTEGER NOT NULL, last_ms INTEGER NOT NULL, times INTEGER NOT NULL,"
+        " removing INTEGER NOT NULL, emptied INTEGER NOT NULL,"
+        " actor TEXT, trace TEXT, intent TEXT,"
+        " tries INTEGER NOT NULL, retry_ms INTEGER NOT NULL, cause TEXT,"
+        " CHECK (kind = 'orphan' OR NOT removing), CHECK (removing OR intent IS NULL)"
+        ") STRICT, WITHOUT ROWID;"
+        "CREATE INDEX stray_removing ON stray (retry_ms) WHERE removing;"
+        "INSERT OR IGNORE INTO stray SELECT json_extract(o.value, '$.uid'), 'orphan',"
+        "  json_extract(o.value, '$.provider'), '', json_extract(o.value, '$.marker'),"
+        "  '', NULL, coalesce(json_extract(o.value, '$.since_ms'), 0),"
+        "  coalesce(json_extract(o.value, '$.since_ms'), 0), 1, 0, 0, NULL, NULL, NULL, 0, 0, NULL"
+        " FROM value v, json_each(CASE WHEN json_valid(v.value) THEN v.value ELSE '[]' END) o"
+        " WHERE v.name = 'orphans' AND json_type(o.value, '$.uid') = 'text'"
+        "  AND json_type(o.value, '$.provider') = 'text' AND json_type(o.value, '$.marker') = 'text';"
+        "DELETE FROM value WHERE name = 'orphans';"
+
+        "ALTER TABLE resource ADD COLUMN notes TEXT CHECK (notes IS NULL OR json_valid(notes));"
+        "CREATE INDEX intent_ended ON intent (ended_ms) WHERE outcome IS NOT NULL;"
+        "CREATE INDEX route_gone ON route (changed_ms) WHERE answer = 'gone';";
+
+static const char *const migrations[] = { schema_1, schema_2 };
 
 static int read_pragma(Db *db, const char *sql, int64_t *ret, Error *reterr) {
         auto_cleanup(db_query_donep) DbQuery *q = NULL;

@@ -246,6 +246,16 @@ void pass(Fixture *f, int64_t ms) {
 
 /* ---- answers ---- */
 
+/* A thing that is there is removed, its mount was never made. */
+static json_t *removal(const char *uid, bool there) {
+        json_t *thing = json_pack("{s:s, s:s}", "kind", "thing", "name", uid);
+        json_t *removed = json_array(),
+               *absent = json_pack("[{s:s, s:s}]", "kind", "mount", "name", uid);
+
+        json_array_append_new(there ? removed : absent, thing);
+        return json_pack("{s:o, s:o}", "removed", removed, "absent", absent);
+}
+
 static json_t *good_result(Fixture *f, const Pending *p) {
         const char *present = map_get(f->things, p->uid) ? "present" : "absent";
 
@@ -256,7 +266,7 @@ static json_t *good_result(Fixture *f, const Pending *p) {
                                          : text(json_object_get(p->request, "resource"), "marker"),
                                  "ready", 1);
         if (streq(p->verb, "deprovision"))
-                return json_pack("{s:[], s:[]}", "removed", "absent");
+                return removal(p->uid, map_get(f->things, p->uid));
         if (streq(p->verb, "list"))
                 return json_pack("{s:b}", "complete", (int) f->list_complete);
         if (streq(p->type, "checkout"))
@@ -267,8 +277,9 @@ static json_t *good_result(Fixture *f, const Pending *p) {
         if (streq(p->type, "volume"))
                 return json_pack("{s:{s:s, s:s}}", "outputs", "type", "bind", "source", "/v");
         if (streq(p->type, "workload"))
-                return json_pack("{s:{s:{s:{s:s, s:i}}}}", "outputs", "endpoints", "http",
-                                 "address", "127.0.0.1", "port", 8000);
+                return json_pack("{s:{s:{s:{s:s, s:i}}}, s:[s, s, i]}", "outputs", "endpoints",
+                                 "http", "address", "127.0.0.1", "port", 8000, "notes",
+                                 "memory is not limited", "memory is not limited", 3);
         return json_pack("{s:{}}", "outputs");
 }
 

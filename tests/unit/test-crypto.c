@@ -62,11 +62,79 @@ static void test_key_file(void **state) {
         assert_int_equal(remove_tree(folder, NULL), 0);
 }
 
+/* RFC 8032, section 7.1, test 1. */
+static void test_signature_vectors(void **state) {
+        static const uint8_t one[SIGN_KEY_BYTES] = {
+                0x9d, 0x61, 0xb1, 0x9d, 0xef, 0xfd, 0x5a, 0x60, 0xba, 0x84, 0x4a,
+                0xf4, 0x92, 0xec, 0x2c, 0xc4, 0x44, 0x49, 0xc5, 0x69, 0x7b, 0x32,
+                0x69, 0x19, 0x70, 0x3b, 0xac, 0x03, 0x1c, 0xae, 0x7f, 0x60,
+        };
+        char public[SIGN_PUBLIC_TEXT], signature[SIGN_SIGNATURE_TEXT];
+        auto_cleanup(freep) char *pem = NULL;
+
+        assert_int_equal(sign_public(one, public), 0);
+        assert_string_equal(public, "11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=");
+        assert_int_equal(sign(one, "", 0, signature, NULL), 0);
+        assert_string_equal(
+                signature,
+                "5VZDAMNgrHKQhuLMgG6CioSHfx645dl02HPgZSJJAVVfuIIVkKM7rMYeOXAc+bRr0lv18FlbviRlUUFD"
+                "jnoQCw==");
+        assert_int_equal(sign_public_pem(public, &pem), 0);
+        assert_non_null(
+                strstr(pem, "MCowBQYDK2VwAyEA11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo="));
+}
+
+static void test_a_signature_is_of_these_bytes_and_this_key(void **state) {
+        char folder[] = "/tmp/mayfly-test-sign-XXXXXX", path[64];
+        char public[SIGN_PUBLIC_TEXT], other[SIGN_PUBLIC_TEXT], signature[SIGN_SIGNATURE_TEXT];
+        uint8_t key[SIGN_KEY_BYTES], again[SIGN_KEY_BYTES];
+        char text[] = "{\"a\":1}";
+        struct stat st;
+
+        assert_non_null(mkdtemp(folder));
+        snprintf(path, sizeof(path), "%s/key", folder);
+        assert_int_equal(sign_key_load(path, key, NULL), -ENOENT); /* never made by asking */
+        assert_int_equal(stat(path, &st), -1);
+        assert_int_equal(sign_key_make(path, key, NULL), 0);
+        assert_int_equal(stat(path, &st), 0);
+        assert_int_equal(st.st_mode & 0777, 0600);
+        assert_int_equal(sign_key_load(path, again, NULL), 0);
+        assert_memory_equal(key, again, sizeof(key));
+        assert_int_equal(chmod(path, 0640), 0);
+        assert_int_equal(sign_key_load(path, again, NULL), -EPERM);
+
+        assert_int_equal(sign_public(key, public), 0);
+        assert_int_equal(sign(key, text, strlen(text), signature, NULL), 0);
+        assert_int_equal(sign_check(public, signature, text, strlen(text)), 0);
+        for (size_t i = 0; i < strlen(text); i++) {
+                text[i] ^= 1;
+                assert_int_equal(sign_check(public, signature, text, strlen(text)), -EBADMSG);
+                text[i] ^= 1;
+                assert_int_equal(sign_check(public, signature, text, i), -EBADMSG);
+        }
+        for (size_t i = 0; i < strlen(signature); i++) {
+                char was = signature[i];
+
+                signature[i] = was == 'A' ? 'B' : 'A';
+                assert_int_equal(sign_check(public, signature, text, strlen(text)), -EBADMSG);
+                signature[i] = was;
+        }
+        key[0] ^= 1;
+        assert_int_equal(sign_public(key, other), 0);
+        assert_int_equal(sign_check(other, signature, text, strlen(text)), -EBADMSG);
+        assert_int_equal(sign_check("", signature, text, strlen(text)), -EBADMSG);
+        assert_int_equal(sign_check(public, "", text, strlen(text)), -EBADMSG);
+        assert_int_equal(sign_check(public, "!", text, strlen(text)), -EBADMSG);
+        assert_int_equal(remove_tree(folder, NULL), 0);
+}
+
 int main(void) {
         static const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_hash_vector),
                 cmocka_unit_test(test_seal_opens_only_as_it_was),
                 cmocka_unit_test(test_key_file),
+                cmocka_unit_test(test_signature_vectors),
+                cmocka_unit_test(test_a_signature_is_of_these_bytes_and_this_key),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,101 @@
+/* What is left of environments that are gone. A receipt is found by the id of its environment, or by the
+ * name that several may have had one after the other: then it is the newest one's. */
+#include <string.h>
+
+#include "orchestrator/api/api.h"
+#include "orchestrator/base/limits.h"
+#include "orchestrator/base/str.h"
+#include "orchestrator/glue/crypto.h"
+
+static int receipt_copy(const Receipt *from, Receipt *to) {
+        char *const texts[] = { from->environment_id, from->label, from->body, from->public_key,
+                                from->signature };
+        char **const copies[] = { &to->environment_id, &to->label, &to->body, &to->public_key,
+                                  &to->signature };
+
+        to->ended_ms = from->ended_ms;
+        for (size_t i = 0; i < N_ELEMENTS(texts); i++)
+                if (str_replace(copies[i], texts[i]) < 0)
+                        return -ENOMEM;
+        return 0;
+}
+
+typedef struct Found {
+        Receipt *receipt; /* the first that is seen, when it is empty */
+        json_t *others;
+} Found;
+
+static int find_one(void *userdata, const Receipt *r) {
+        Found *f = userdata;
+        int added;
+
+        if (!f->receipt->body)
+                return receipt_copy(r, f->receipt);
+        if (streq(r->environment_id, f->receipt->environment_id))
+                return 0;
+        added = json_array_append_new(f->others, json_pack("{s:s, s:I}", "id", r->environment_id,
+                                                           "ended_ms", (json_int_t) r->ended_ms));
+        return added < 0 ? -ENOMEM : 0;
+}
+
+static int no_receipt(const Environment *e, Error *reterr) {
+        switch (e->state) {
+        case ENV_GONE:
+                return error_set(reterr, -ENOENT, "%s was removed before receipts were kept",
+                                 e->label);
+        case ENV_DELETING:
+                return error_set(reterr, -EPERM,
+                                 "%s is being removed; its receipt comes when nothing is left",
+                                 e->label);
+        default:
+                return error_set(reterr, -EPERM, "%s is not gone; a receipt says what was removed",
+                                 e->label);
+        }
+}
+
+int api_receipt_find(ApiCall *c, Receipt *ret, json_t *others, Error *reterr) {
+        auto_cleanup(environment_done) Environment e = { 0 };
+        Found found = { .receipt = ret, .others = others };
+        int r = ledger_environment_get(c->m->ledger, c->args[0], &e, reterr);
+
+        if (r == -ENOENT) {
+                error_done(reterr);
+                return error_set(reterr, r, "There is no environment '%s'", c->args[0]);
+        }
+        if (r == 0 && streq(e.id, c->args[0])) {
+                r = ledger_receipt_get(c->m->ledger, e.id, ret, NULL);
+                if (r == -ENOENT)
+                        return no_receipt(&e, reterr);
+        }
+        if (r == 0)
+                r = ledger_receipt_each(c->m->ledger, e.label, LIMIT_RECEIPT_OTHERS, find_one,
+                                        &found, reterr);
+        return r == 0 && !ret->body ? no_receipt(&e, reterr) : r;
+}
+
+static int receipt_json(ApiCall *c, const Receipt *receipt, json_t *others, json_t **ret) {
+        auto_cleanup(freep) char *pem = NULL;
+        auto_error why = { 0 };
+        int holds = ledger_receipt_check(c->m->ledger, receipt, &why), r;
+        json_t *body;
+
+        r = sign_public_pem(receipt->public_key, &pem);
+        if (r == -ENOMEM || holds == -ENOMEM)
+                return -ENOMEM;
+        body = json_loads(receipt->body, 0, NULL);
+        *ret = json_pack("{s:s, s:s, s:I, s:o, s:s, s:s, s:s?, s:b, s:s?, s:O}", "id",
+                         receipt->environment_id, "label", receipt->label, "ended_ms",
+                         (json_int_t) receipt->ended_ms, "receipt", body ?: json_null(), "signed",
+                         receipt->body, "signature", receipt->signature, "public_key", pem, "holds",
+                         holds == 0, "fault", holds == 0 ? NULL : error_text(&why, holds), "others",
+                         others);
+        return *ret ? 0 : -ENOMEM;
+}
+
+int api_receipt_show(ApiCall *c, Error *reterr) {
+        auto_cleanup(receipt_done) Receipt receipt = { 0 };
+        json_auto_t *others = json_array();
+        int r = others ? api_receipt_find(c, &receipt, others, reterr) : -ENOMEM;
+
+        return r == 0 ? receipt_json(c, &receipt, others, &c->result) : r;
+}
