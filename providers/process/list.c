@@ -236,21 +236,27 @@ int process_watch(SdkCall *call, Error *reterr) {
         watcher_look_all(&w);
         sdk_log("watching");
         for (;;) {
-                struct pollfd *fds = calloc(w.n + 1, sizeof(*fds));
+                struct pollfd *fds = calloc(w.n + 2, sizeof(*fds)), *keepers = fds + 2;
+                bool heard = true;
 
                 if (!fds)
                         return -ENOMEM;
                 fds[0] = (struct pollfd){ .fd = w.inotify, .events = POLLIN };
+                /* Nothing may happen for days: that its reader has gone is seen here, not at the next word. */
+                fds[1] = (struct pollfd){ .fd = STDOUT_FILENO };
                 for (size_t i = 0; i < w.n; i++)
-                        fds[i + 1] = (struct pollfd){ .fd = w.list[i].fd, .events = POLLIN };
-                if (poll(fds, w.n + 1, -1) > 0) {
+                        keepers[i] = (struct pollfd){ .fd = w.list[i].fd, .events = POLLIN };
+                if (poll(fds, w.n + 2, -1) > 0) {
                         for (size_t i = 0; i < w.n; i++)
-                                while (fds[i + 1].fd >= 0 && fds[i + 1].revents &&
+                                while (keepers[i].fd >= 0 && keepers[i].revents &&
                                        watched_read(w.list + i))
                                         ;
+                        heard = fds[1].revents == 0;
                         if (fds[0].revents && read(w.inotify, events, sizeof(events)) > 0)
                                 watcher_look_all(&w);
                 }
                 free(fds);
+                if (!heard)
+                        return error_set(reterr, -EPIPE, "Nobody reads what is watched any more");
         }
 }
