@@ -39,6 +39,19 @@ void clock_turn(Engine *e) {
         e->last_boot_ms = e->boot_ms;
 }
 
+void clock_look(Engine *e) {
+        if (e->turn)
+                return;
+        clock_turn(e);
+        e->turn = false;
+        if (e->step_ms != 0)
+                e->setup.wanted(e->setup.userdata);
+}
+
+int64_t engine_now_ms(const Engine *e) {
+        return e->turn ? e->now_ms : clock_wall_ms(e->setup.clock) + e->offset_ms;
+}
+
 static int value_int(Engine *e, const char *name, int64_t *ret, Error *reterr) {
         auto_cleanup(freep) char *text = NULL;
         int r;

@@ -111,6 +111,10 @@ int engine_stream(Engine *e, const char *environment, const char *workload, cons
                   EngineStream **ret, Error *reterr);
 void engine_stream_cancel(EngineStream *s); /* no on_end afterwards */
 
+/* The time in which all deadlines and records stand: the wall clock's, unless that was set and nobody
+ * has said yet that it is right. */
+int64_t engine_now_ms(const Engine *e);
+
 /* Calls done after the commit of the turn under way (or at once in the next turn), with 0 or the
  * failure of the commit. */
 void engine_after_commit(Engine *e, void (*done)(void *userdata, int r, const Error *error),

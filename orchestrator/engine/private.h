@@ -291,6 +291,8 @@ int policy_refresh(View *v, Error *reterr);
 
 /* ---- clock.c: trusted time and the freeze ---- */
 void clock_turn(Engine *e);
+/* For questions, after which no turn need follow: the time now, but the next turn reads its own. */
+void clock_look(Engine *e);
 int clock_load(Engine *e, Error *reterr);
 int clock_check(Engine *e, Error *reterr);
 int clock_store(Engine *e, Error *reterr);

@@ -333,7 +333,10 @@ int engine_reap(Engine *e, const EngineActor *a, const char *environment, bool d
         Judged judged = { .e = e, .list = list, .act = !dry_run };
         int r;
 
-        clock_turn(e);
+        if (dry_run)
+                clock_look(e);
+        else
+                clock_turn(e);
         if (environment) {
                 r = ledger_environment_get(e->ledger, environment, &env, reterr);
                 if (r == 0)
@@ -370,7 +373,7 @@ int engine_why(Engine *e, const char *environment, json_t **ret, Error *reterr) 
         size_t i;
         int r;
 
-        clock_turn(e);
+        clock_look(e);
         r = ledger_environment_get(e->ledger, environment, &env, reterr);
         if (r < 0)
                 return r;

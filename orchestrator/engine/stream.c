@@ -77,7 +77,7 @@ int engine_stream(Engine *e, const char *environment, const char *workload, cons
         Call *c;
         int r;
 
-        clock_turn(e);
+        clock_look(e);
         if (e->n_streams >= LIMIT_PROVIDER_STREAMS)
                 return error_set(reterr, -EBUSY, "%d streams are open already",
                                  LIMIT_PROVIDER_STREAMS);

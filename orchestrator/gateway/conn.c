@@ -126,12 +126,8 @@ void conn_close(Conn *c) {
 
         if (c->state == CONN_DEAD)
                 return;
-        if (c->site && c->counts && c->used_ms > 0) {
-                int64_t used = clock_wall_ms(d->setup->clock) - (d->now_ms - c->used_ms);
-
-                if (used > c->site->visit_ms)
-                        c->site->visit_ms = used;
-        }
+        if (c->site && c->counts && c->used_ms > c->site->visit_ms)
+                c->site->visit_ms = c->used_ms;
         conn_set_state(c, CONN_DEAD, WAIT_NONE);
         conn_set_site(c, NULL);
         conn_close_backend(c);

@@ -215,8 +215,8 @@ void door_site_changed(Door *d, Site *old, Site *now) {
 }
 
 void door_activity(Door *d, const Site *s, FrontActivity *ret) {
-        int64_t wall = clock_wall_ms(d->setup->clock), boot = (int64_t) (loop_boot_usec() / 1000);
-        FrontActivity a = { .last_visit_ms = s->visit_ms, .known = true };
+        int64_t boot = (int64_t) (loop_boot_usec() / 1000), last = s->visit_ms;
+        FrontActivity a = { .known = true };
 
         for (const Link *l = s->conns.next; l != &s->conns; l = l->next) {
                 const Conn *c = link_element(l, Conn, of_site);
@@ -224,12 +224,14 @@ void door_activity(Door *d, const Site *s, FrontActivity *ret) {
 
                 if (!c->counts || c->state >= CONN_ANSWER)
                         continue;
-                if (wall - (boot - c->used_ms) > a.last_visit_ms)
-                        a.last_visit_ms = wall - (boot - c->used_ms);
+                if (c->used_ms > last)
+                        last = c->used_ms;
                 /* an open websocket of a forgotten tab, or an idle keep-alive connection, is no use */
                 if (waits || boot - c->used_ms < LIMIT_DOOR_SILENT_MS)
                         a.open++;
         }
+        if (last > 0)
+                a.last_visit_ms = clock_wall_ms(d->setup->clock) - (boot - last);
         *ret = a;
 }
 

@@ -389,22 +389,22 @@ static int64_t field(const char *line, const char *name) {
 
 /* An open request or websocket is use as long as bytes move: what had the same counters at the last
  * reading has been silent since then. */
-static void read_open(Question *q, const char *line, int64_t wall, FrontActivity *a) {
+static void read_open(Question *q, const char *line, int64_t now, FrontActivity *a) {
         int64_t bytes = field(line, " bytes_in_cnt=") + field(line, " bytes_out_cnt=");
         Seen *seen = map_get(q->map->seen, q->host);
 
         a->open = (unsigned) field(line, " conn_cur=");
         if (seen && seen->bytes == bytes) {
                 a->last_visit_ms = seen->since_ms;
-                if (wall - seen->since_ms >= LIMIT_DOOR_SILENT_MS)
+                if (now - seen->since_ms >= LIMIT_DOOR_SILENT_MS)
                         a->open = 0;
                 return;
         }
-        a->last_visit_ms = wall;
+        a->last_visit_ms = now;
         seen = calloc(1, sizeof(Seen));
         if (!seen)
                 return;
-        *seen = (Seen){ bytes, wall };
+        *seen = (Seen){ bytes, now };
         if (map_put(q->map->seen, q->host, seen) < 0)
                 free(seen);
 }
@@ -412,20 +412,23 @@ static void read_open(Question *q, const char *line, int64_t wall, FrontActivity
 static void on_table(void *userdata, int r, const char *answer) {
         auto_cleanup(question_freep) Question *q = userdata;
         FrontActivity a = { .last_visit_ms = q->lost_ms };
-        int64_t wall = clock_wall_ms(q->map->setup->clock);
+        int64_t now = (int64_t) (loop_boot_usec() / 1000);
         const char *line;
 
         /* a host that the table does not have is answered with silence */
         a.known = r == 0 && (is_silence(answer) || str_after(answer, "# table: activity"));
         line = a.known ? strstr(answer, " use=") : NULL;
         if (line && field(line, " conn_cur=") > 0) {
-                read_open(q, line, wall, &a);
+                read_open(q, line, now, &a);
         } else if (line) {
                 (void) map_remove(q->map->seen, q->host); /* it need not be there */
-                a.last_visit_ms = wall - (EXPIRE_MS - field(line, " exp="));
+                a.last_visit_ms = now - (EXPIRE_MS - field(line, " exp="));
         }
         if (a.last_visit_ms < q->lost_ms)
                 a.last_visit_ms = q->lost_ms;
+        /* ages are measured by the boot clock, and told by the wall clock as it is now */
+        if (a.last_visit_ms > 0)
+                a.last_visit_ms += clock_wall_ms(q->map->setup->clock) - now;
         q->done(q->userdata, q->host, &a);
 }
 

@@ -16,7 +16,7 @@ void haproxy_map_up(HaproxyMap *m);
 /* It does not any more. */
 void haproxy_map_down(HaproxyMap *m);
 void haproxy_map_changed(HaproxyMap *m, const char *host);
-/* lost_ms: visits before are not in the table. */
+/* lost_ms (boot clock): visits before are not in the table. */
 int haproxy_map_activity(HaproxyMap *m, const char *host, int64_t lost_ms, HaproxyActivityFunc done,
                          void *userdata);
 

@@ -43,7 +43,7 @@ struct Haproxy {
         Child child;     /* the one that is starting; it ends when the real one runs */
         unsigned tries;  /* starts that failed or did not last */
         int64_t up_ms;   /* boot clock: since when it runs; 0: it does not */
-        int64_t lost_ms; /* wall clock: visits before were counted by a process that is gone */
+        int64_t lost_ms; /* boot clock: visits before were counted by a process that is gone */
 };
 
 static int64_t now_ms(void) {
@@ -145,7 +145,7 @@ static void on_watch(void *userdata, int fd, uint32_t events) {
         if (now_ms() - h->up_ms >= STABLE_MS)
                 h->tries = 0;
         h->up_ms = 0;
-        h->lost_ms = clock_wall_ms(h->setup->clock);
+        h->lost_ms = now_ms();
         haproxy_map_down(h->map);
         runtime_cancel(h->runtime);
         log_notice("HAProxy ended or was replaced; looking for it");
@@ -299,7 +299,7 @@ static int start_now(Haproxy *h, const char *old_pid, Error *reterr) {
         if (poll(&p, 1, START_MS) <= 0)
                 return error_set(reterr, -ETIMEDOUT, "HAProxy does not start within %d s",
                                  START_MS / 1000);
-        h->lost_ms = clock_wall_ms(h->setup->clock);
+        h->lost_ms = now_ms();
         return process_end(h, reterr);
 }
 

@@ -55,7 +55,7 @@ typedef struct Site {
         bool listed;     /* false: its route is gone or belongs to another environment */
         Link conns;      /* the door's connections that asked for it */
         unsigned n_held;
-        int64_t visit_ms;            /* last visit or traffic of one, wall clock; 0: none seen */
+        int64_t visit_ms;            /* last visit or traffic of one, boot clock; 0: none seen */
         int64_t told_ms, refused_ms; /* when the engine was last told, boot clock; 0: never */
         Answer told_answer;
         bool visit_due, refused_due; /* the engine will be told at the end of this turn */

@@ -36,7 +36,7 @@ void visit_tell(Door *d) {
 static void note_visit(Door *d, Site *s) {
         int64_t every = s->answer == ANSWER_DIRECT ? LIMIT_DOOR_TOLD_MS : REPEAT_MS;
 
-        s->visit_ms = clock_wall_ms(d->setup->clock);
+        s->visit_ms = d->now_ms;
         if (s->told_ms > 0 && s->told_answer == s->answer && d->now_ms - s->told_ms < every)
                 return;
         s->told_ms = d->now_ms;

@@ -56,6 +56,25 @@ static void F22_clock_step(void **state) {
         }
 }
 
+/* The time of a question is not the time of the turn that comes after it. */
+static void test_a_question_stops_no_clock(void **state) {
+        auto_cleanup(environment_done) Environment env = { 0 };
+        auto_cleanup(freep) char *frozen = NULL;
+        json_auto_t *why = NULL, *report = NULL;
+        Fixture *f = *state;
+
+        push(f, "login", A_COMMIT);
+        settle(f);
+        get(f, "login", &env);
+        assert_int_equal(engine_why(f->engine, env.id, &why, NULL), 0);
+        assert_int_equal(engine_reap(f->engine, NULL, NULL, true, &report, NULL), 0);
+        assert_int_equal(engine_now_ms(f->engine), f->now_ms);
+        f->now_ms -= MS_PER_DAY;
+        f->wanted = true;
+        turns(f);
+        assert_int_equal(ledger_value_get(f->ledger, "frozen", &frozen, NULL), 0);
+}
+
 static void F09_source_empty_so_delete_all(void **state) {
         auto_cleanup(environment_done) Environment env = { 0 };
         json_auto_t *empty = json_array(), *other = NULL, *both = NULL;
@@ -115,6 +134,7 @@ int main(void) {
         static const struct CMUnitTest tests[] = {
                 WITH(test_use_keeps_it_awake_and_unknown_is_not_unused),
                 WITH(F22_clock_step),
+                WITH(test_a_question_stops_no_clock),
                 WITH(F09_source_empty_so_delete_all),
                 WITH(test_a_late_trigger_does_not_stay),
         };
