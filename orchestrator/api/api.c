@@ -118,6 +118,9 @@ static int call_result(ApiCall *c, Error *reterr) {
 
         if (!c->result)
                 c->result = json_object();
+        if (!c->route->change && json_is_object(c->result))
+                (void) json_object_set_new(c->result, "now_ms",
+                                           json_integer(engine_now_ms(c->m->engine)));
         if (!c->environment)
                 return c->result ? 0 : -ENOMEM;
         r = render_environment_by_id(c->m, c->environment, &environment, reterr);

@@ -202,15 +202,19 @@ int api_environment_extend(ApiCall *c, Error *reterr) {
 int api_environment_pin(ApiCall *c, Error *reterr) {
         const json_t *until = json_object_get(c->body, "until_ms");
         const char *reason = field(c, "reason");
+        int64_t now = engine_now_ms(c->m->engine), left = 0;
         int r = environment_target(c, reterr);
 
         if (r < 0)
                 return r;
-        if (until && json_integer_value(until) <= clock_wall_ms(&clock_system))
+        /* who asks looks at the wall clock, which may be set wrong: what counts is how long */
+        if (until)
+                left = json_integer_value(until) - clock_wall_ms(&clock_system);
+        if (until && left <= 0)
                 return error_set(reterr, -EINVAL, "'until_ms' has passed already");
         if (reason && strlen(reason) > LIMIT_API_TEXT_BYTES)
                 return error_set(reterr, -EINVAL, "A reason has at most %d bytes",
                                  LIMIT_API_TEXT_BYTES);
         return engine_pin(c->m->engine, &c->actor, c->environment,
-                          until ? json_integer_value(until) : INT64_MAX, reason, reterr);
+                          until && left < INT64_MAX - now ? now + left : INT64_MAX, reason, reterr);
 }

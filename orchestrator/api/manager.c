@@ -342,7 +342,7 @@ int manager_start(const ManagerOptions *options, Manager **ret, Error *reterr) {
                 return -ENOMEM;
         m->options = options;
         m->lock_fd = m->clock_fd = -1;
-        m->started_ms = clock_wall_ms(&clock_system);
+        m->started_boot_ms = clock_boot_ms(&clock_system);
         for (size_t i = 0; i < N_ELEMENTS(manager_parts); i++) {
                 r = manager_parts[i].start ? manager_parts[i].start(m, reterr) : 0;
                 if (r < 0) {

@@ -34,7 +34,7 @@ typedef struct Manager {
         const ManagerOptions *options;
         char *state_dir, *socket_path, *gitconfig;
         int lock_fd;
-        int64_t started_ms;
+        int64_t started_boot_ms;
 
         Config *config;
         char *config_fault; /* why the file as it is now was not taken; NULL */

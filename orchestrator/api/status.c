@@ -95,6 +95,7 @@ int api_status_show(ApiCall *c, Error *reterr) {
         auto_cleanup(freep) char *gateway = NULL, *key = NULL;
         const char *listen = haproxy ? m->config->front_listen : m->config->listen;
         const char *colon = strrchr(listen, ':');
+        int64_t now = engine_now_ms(m->engine);
         Counts n = { 0 };
         int r = count_all(m, &n, reterr);
 
@@ -105,16 +106,15 @@ int api_status_show(ApiCall *c, Error *reterr) {
         gateway = str_format("%.*s:%u", colon ? (int) (colon - listen) : 0, listen,
                              gateway_port(m->gateway));
         c->result = json_pack(
-                "{s:s, s:I, s:s, s:s, s:I, s:I, s:s, s:s?, s:s, s:s?, s:I, s:o, s:o, s:o, "
+                "{s:s, s:I, s:s, s:s, s:I, s:s, s:s?, s:s, s:s?, s:I, s:o, s:o, s:o, "
                 "s:{s:s?, s:s?}, s:s, s:o}",
                 "version", MAYFLY_VERSION, "pid", (json_int_t) getpid(), "installation",
                 ledger_installation(m->ledger), "state_dir", m->state_dir, "started_ms",
-                (json_int_t) m->started_ms, "now_ms", (json_int_t) clock_wall_ms(&clock_system),
-                "domain", m->config->domain, "address", address, "front", m->config->front,
-                "gateway", gateway, "projects", n.projects, "environments", environments_json(&n),
-                "resources", resources_json(&n), "frozen", frozen_json(m), "config", "file",
-                m->options->config, "fault", m->config_fault, "public_key", key, "held",
-                held_json(m));
+                (json_int_t) (now - (clock_boot_ms(&clock_system) - m->started_boot_ms)), "domain",
+                m->config->domain, "address", address, "front", m->config->front, "gateway",
+                gateway, "projects", n.projects, "environments", environments_json(&n), "resources",
+                resources_json(&n), "frozen", frozen_json(m), "config", "file", m->options->config,
+                "fault", m->config_fault, "public_key", key, "held", held_json(m));
         return c->result ? 0 : -ENOMEM;
 }
 
@@ -126,6 +126,7 @@ int api_reap(ApiCall *c, Error *reterr) {
 
         if (r < 0)
                 return r;
+        (void) json_object_set_new(report, "now_ms", json_integer(engine_now_ms(c->m->engine)));
         c->result = report;
         return c->result ? 0 : -ENOMEM;
 }

@@ -16,3 +16,7 @@ void fault_arm(const char *kind, unsigned n, unsigned times) {
 bool fault_fired(void) {
         return false;
 }
+
+int64_t fault_clock_ms(void) {
+        return 0;
+}

@@ -5,6 +5,8 @@
 #include <string.h>
 #include <time.h>
 
+#include "orchestrator/base/fault.h"
+
 static int64_t read_clock(clockid_t id) {
         struct timespec ts;
 
@@ -13,7 +15,7 @@ static int64_t read_clock(clockid_t id) {
 }
 
 static int64_t system_wall_ms(void *userdata) {
-        return read_clock(CLOCK_REALTIME);
+        return read_clock(CLOCK_REALTIME) + fault_clock_ms();
 }
 
 static int64_t system_boot_ms(void *userdata) {

@@ -117,6 +117,8 @@ const char *cli_color(const Cli *cli, CliColor color);
 const char *cli_state_word(const json_t *environment);
 CliColor cli_state_color(const char *word);
 /* "in 28m", "2h 5m ago", "now", "never" for null; buf of TIME_TEXT_MAX * 2 bytes. */
+/* The daemon's time when it gave this answer: what its times are to be compared with. */
+int64_t cli_now(const json_t *answer);
 char *cli_when(int64_t ms, int64_t now_ms, char *buf);
 void cli_print_json(const json_t *json);
 /* Text that came from outside, without control characters. */

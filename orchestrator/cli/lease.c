@@ -36,7 +36,7 @@ int command_why(Cli *cli) {
         auto_cleanup(freep) char *path = cli_path("environments", cli->args[0], "/why");
         json_t *why = NULL;
         int status = cli_request(cli, "GET", path, NULL, &why);
-        int64_t now = clock_wall_ms(&clock_system), next;
+        int64_t now, next;
         char when[TIME_TEXT_MAX * 2];
 
         if (status != CLI_OK)
@@ -46,6 +46,7 @@ int command_why(Cli *cli) {
                 json_decref(why);
                 return CLI_OK;
         }
+        now = cli_now(why);
         next = cli_integer(why, "next_ms");
         printf("%s%s%s: %s, %s\n", cli_color(cli, CLI_BOLD), cli_string(why, "environment"),
                cli_color(cli, CLI_PLAIN), cli_string(why, "action"), cli_string(why, "reason"));

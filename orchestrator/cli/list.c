@@ -27,12 +27,13 @@ static int add_row(Table *t, const json_t *e, int64_t now, Error *reterr) {
         return table_add(t, cells, reterr);
 }
 
-static int print_environments(Cli *cli, const json_t *environments) {
+static int print_environments(Cli *cli, const json_t *answer) {
+        const json_t *environments = json_object_get(answer, "environments");
         static const char *const columns[] = { "ENVIRONMENT", "STATE",   "COMMIT", "USED",
                                                "DUE",         "ADDRESS", NULL };
         auto_cleanup(table_freep) Table *t = NULL;
         auto_error error = { 0 };
-        int64_t now = clock_wall_ms(&clock_system);
+        int64_t now = cli_now(answer);
         json_t *e;
         size_t i;
         int r = table_new(columns, &t, &error);
@@ -63,7 +64,7 @@ int command_list(Cli *cli) {
         if (cli->json)
                 cli_print_json(answer);
         else
-                status = print_environments(cli, json_object_get(answer, "environments"));
+                status = print_environments(cli, answer);
         json_decref(answer);
         return status;
 }

@@ -60,6 +60,12 @@ CliColor cli_state_color(const char *word) {
         return CLI_PLAIN;
 }
 
+int64_t cli_now(const json_t *answer) {
+        int64_t now = cli_integer(answer, "now_ms");
+
+        return now > 0 ? now : clock_wall_ms(&clock_system);
+}
+
 char *cli_when(int64_t ms, int64_t now_ms, char *buf) {
         char text[TIME_TEXT_MAX];
         int64_t apart = ms > now_ms ? ms - now_ms : now_ms - ms;

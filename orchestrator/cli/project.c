@@ -101,10 +101,9 @@ int command_project_list(Cli *cli) {
         return status;
 }
 
-static void print_project(const json_t *p) {
+static void print_project(const json_t *p, int64_t now) {
         const json_t *clocks = json_object_get(p, "clocks");
         char when[TIME_TEXT_MAX * 2], length[TIME_TEXT_MAX];
-        int64_t now = clock_wall_ms(&clock_system);
         const char *name;
         json_t *ms;
 
@@ -129,7 +128,7 @@ int command_project_show(Cli *cli) {
         if (cli->json)
                 cli_print_json(answer);
         else
-                print_project(json_object_get(answer, "project"));
+                print_project(json_object_get(answer, "project"), cli_now(answer));
         json_decref(answer);
         return CLI_OK;
 }

@@ -7,11 +7,12 @@
 #include "orchestrator/cli/commands-online.h"
 #include "orchestrator/glue/table.h"
 
-static int print_verdicts(const json_t *verdicts, Error *reterr) {
+static int print_verdicts(const json_t *answer, Error *reterr) {
+        const json_t *verdicts = json_object_get(answer, "environments");
         static const char *const columns[] = { "ENVIRONMENT", "VERDICT", "GATE",
                                                "NEXT",        "REASON",  NULL };
         auto_cleanup(table_freep) Table *t = NULL;
-        int64_t now = clock_wall_ms(&clock_system);
+        int64_t now = cli_now(answer);
         json_t *v;
         size_t i;
         int r = table_new(columns, &t, reterr);
@@ -43,7 +44,7 @@ int command_reap(Cli *cli) {
         if (cli->json)
                 cli_print_json(answer);
         else
-                r = print_verdicts(json_object_get(answer, "environments"), &error);
+                r = print_verdicts(answer, &error);
         if (r == 0 && dry && !cli->json)
                 printf("Nothing was changed.\n");
         json_decref(answer);

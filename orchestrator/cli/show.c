@@ -114,7 +114,7 @@ int command_show(Cli *cli) {
         if (cli->json) {
                 cli_print_json(answer);
         } else {
-                print_head(cli, answer, clock_wall_ms(&clock_system));
+                print_head(cli, answer, cli_now(answer));
                 if (json_array_size(json_object_get(answer, "resources")) > 0)
                         r = print_resources(json_object_get(answer, "resources"), &error);
                 print_notes(cli, json_object_get(answer, "resources"));

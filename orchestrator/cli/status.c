@@ -38,10 +38,12 @@ static void print_status(Cli *cli, const json_t *s) {
                 printf("  %-13s%s%s%s\n", "config", cli_color(cli, CLI_RED),
                        cli_string(config, "fault"), cli_color(cli, CLI_PLAIN));
         if (json_is_object(frozen))
-                printf("  %-13s%s%s%s; 'mayfly unfreeze' releases it\n", "frozen",
+                printf("  %-13s%s%s%s; 'mayfly unfreeze' releases it%s\n", "frozen",
                        cli_color(cli, CLI_YELLOW),
                        *cli_string(frozen, "reason") ? cli_string(frozen, "reason") : "yes",
-                       cli_color(cli, CLI_PLAIN));
+                       cli_color(cli, CLI_PLAIN),
+                       json_is_true(json_object_get(frozen, "clock")) ? ", when the clock is right"
+                                                                      : "");
 }
 
 int command_status(Cli *cli) {
