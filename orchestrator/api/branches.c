@@ -16,6 +16,7 @@ struct BranchesJob {
         BranchesFunc done;
         void *userdata;
         bool running;
+        int64_t began_ms;
         Child child;
         LoopSource *out_source, *err_source, *pid_source, *timer;
         StrBuf out, err;
@@ -167,7 +168,7 @@ static int job_result(BranchesJob *j, Branches *b, char **head, Error *reterr) {
 static void job_end(BranchesJob *j) {
         auto_cleanup(freep) char *head = NULL;
         auto_error error = { 0 };
-        Branches b = { 0 };
+        Branches b = { .began_ms = j->began_ms };
         BranchesFunc done = j->done;
         void *userdata = j->userdata;
         Manager *m = j->m;
@@ -295,6 +296,7 @@ static int job_start(BranchesJob *j, Error *reterr) {
         auto_cleanup(strv_freep) char **env = NULL;
         int r = job_environment(j->m, &env);
 
+        j->began_ms = engine_now_ms(j->m->engine);
         if (r == 0)
                 r = child_start(argv, env, CHILD_OUT | CHILD_ERR | CHILD_DIE, &j->child, reterr);
         if (r < 0)

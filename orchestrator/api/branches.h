@@ -9,6 +9,7 @@
 typedef struct Branches {
         json_t *list;     /* [{"name","commit"}] */
         const char *head; /* the branch HEAD means; NULL: not said */
+        int64_t began_ms; /* of engine_now_ms(), before git looked */
         bool complete;    /* fit to conclude that what is missing is gone: never when empty */
 } Branches;
 

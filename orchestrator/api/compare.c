@@ -13,6 +13,7 @@ typedef struct Compare {
         char *project;
         LoopSource *timer;
         BranchesJob *job;
+        bool again; /* asked for while git looked: it may have looked before */
 } Compare;
 
 static void compare_free(void *value) {
@@ -33,11 +34,13 @@ static void compare_on_branches(void *userdata, int r, const Branches *b, const 
         auto_cleanup(freep) char *project = TAKE(c->project);
         auto_error own = { 0 };
         json_t *report = NULL;
+        bool again = c->again;
 
         c->job = NULL;
         map_remove(m->compares, project);
         if (r == 0) {
-                r = engine_compare(m->engine, &actor, project, b->list, b->complete, &report, &own);
+                r = engine_compare_begun(m->engine, &actor, project, b->list, b->complete,
+                                         b->began_ms, &report, &own);
                 error = &own;
                 manager_want_turn(m);
         }
@@ -45,6 +48,8 @@ static void compare_on_branches(void *userdata, int r, const Branches *b, const 
         if (r < 0 && r != -ENOENT) /* removed meanwhile */
                 log_warning("The branches of '%s' were not compared: %s", project,
                             error_text(error, r));
+        if (again)
+                compare_soon(m, project);
 }
 
 static void compare_on_time(void *userdata) {
@@ -69,8 +74,12 @@ static int compare_add(Manager *m, const char *project, uint64_t after_usec, Err
         Compare *c = map_get(m->compares, project);
         int r;
 
-        if (c) /* one that waits will see it; one that runs may have looked before: once more */
-                return c->job ? 0 : loop_timer_arm_after(c->timer, after_usec);
+        if (c && c->job) {
+                c->again = true;
+                return 0;
+        }
+        if (c) /* it will see it */
+                return loop_timer_arm_after(c->timer, after_usec);
         c = calloc(1, sizeof(Compare));
         if (!c)
                 return -ENOMEM;

@@ -153,8 +153,8 @@ static void compare_on_list(void *userdata, int r, const Branches *b, const Erro
 
         c->job = NULL;
         if (r == 0) {
-                r = engine_compare(c->m->engine, &c->actor, c->args[0], b->list, b->complete,
-                                   &report, &own);
+                r = engine_compare_begun(c->m->engine, &c->actor, c->args[0], b->list, b->complete,
+                                         b->began_ms, &report, &own);
                 error = &own;
         }
         if (r == 0)

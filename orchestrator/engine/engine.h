@@ -80,6 +80,11 @@ int engine_push(Engine *e, const EngineActor *a, const char *project, const char
  * is complete and not empty. branches: [{"name","commit"}]. */
 int engine_compare(Engine *e, const EngineActor *a, const char *project, const json_t *branches,
                    bool complete, json_t **ret_report, Error *reterr);
+/* The same for a list that took a while: it was begun at began_ms of engine_now_ms(), and says nothing about
+ * branches that were pushed since. */
+int engine_compare_begun(Engine *e, const EngineActor *a, const char *project,
+                         const json_t *branches, bool complete, int64_t began_ms,
+                         json_t **ret_report, Error *reterr);
 /* environment is an id or a name ("feature-login--shop"). */
 int engine_down(Engine *e, const EngineActor *a, const char *environment, Error *reterr);
 int engine_sleep(Engine *e, const EngineActor *a, const char *environment, Error *reterr);

@@ -210,6 +210,7 @@ typedef struct Closing {
         Input *in;
         const json_t *now;    /* branch -> commit */
         const json_t *before; /* the same at the last complete comparison, or NULL */
+        int64_t began_ms;     /* when the list was begun */
         json_t *closed, *pushed;
         char **ids; /* environments that are still open */
 } Closing;
@@ -222,8 +223,23 @@ static int collect_open(void *userdata, const Environment *env) {
         return strv_add(&c->ids, env->id);
 }
 
+/* The environment follows a push that came when the list was under way already: which of the two is the
+ * newer word is not known. */
+static int is_newer(const Closing *c, const Environment *env, bool *ret, Error *reterr) {
+        auto_cleanup(generation_done) Generation g = { 0 };
+        int r;
+
+        *ret = false;
+        if (env->wanted_generation == 0)
+                return 0;
+        r = ledger_generation_get(c->in->e->ledger, env->id, env->wanted_generation, &g, reterr);
+        *ret = r == 0 && g.created_ms >= c->began_ms;
+        return r;
+}
+
 static int compare_one(Closing *c, const char *id, bool complete, Error *reterr) {
         auto_cleanup(environment_done) Environment env = { 0 };
+        bool newer;
         int r;
 
         r = ledger_environment_get(c->in->e->ledger, id, &env, reterr);
@@ -231,6 +247,9 @@ static int compare_one(Closing *c, const char *id, bool complete, Error *reterr)
                 return r;
         if (json_object_get(c->now, env.branch) || !complete || env.closed_ms > 0)
                 return 0;
+        r = is_newer(c, &env, &newer, reterr);
+        if (r < 0 || newer)
+                return r;
         r = branch_gone(c->in, &env, reterr);
         look_mark(c->in->e, env.id);
         if (r == 0 && json_array_append_new(c->closed, json_string(env.branch)) < 0)
@@ -277,13 +296,13 @@ static int take_up(Closing *c, const Project *project, const char *branch, const
                              was_here(c->in->e, project, branch, commit)))
                 return 0;
         if (r == 0 && env.closed_ms == 0) {
-                bool newer = before && streq(before, commit);
+                bool newer;
 
-                if (newer) {
+                r = is_newer(c, &env, &newer, reterr);
+                if (r == 0 && !newer && before && streq(before, commit))
                         r = pushed_since(c->in->e, project, &env, &newer, reterr);
-                        if (r < 0)
-                                return r;
-                }
+                if (r < 0)
+                        return r;
                 if (newer || streq(env.commit, commit))
                         return 0;
         }
@@ -346,10 +365,17 @@ static int compare_store(Input *in, const char *name, const json_t *now, Error *
 
 int engine_compare(Engine *e, const EngineActor *a, const char *project, const json_t *branches,
                    bool complete, json_t **ret_report, Error *reterr) {
+        return engine_compare_begun(e, a, project, branches, complete, INT64_MAX, ret_report,
+                                    reterr);
+}
+
+int engine_compare_begun(Engine *e, const EngineActor *a, const char *project,
+                         const json_t *branches, bool complete, int64_t began_ms,
+                         json_t **ret_report, Error *reterr) {
         json_auto_t *now = NULL, *before = NULL, *closed = json_array(), *pushed = json_array();
         auto_cleanup(freep) char *name = NULL, *text = NULL;
         auto_cleanup(project_done) Project p = { 0 };
-        Closing c = { .closed = closed, .pushed = pushed };
+        Closing c = { .closed = closed, .pushed = pushed, .began_ms = began_ms };
         Input in;
         int r;
 

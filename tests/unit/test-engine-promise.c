@@ -129,6 +129,40 @@ static void test_a_late_trigger_does_not_stay(void **state) {
         assert_string_equal(env.commit, B_COMMIT);
 }
 
+/* A list was begun, a push came, the list is there: what it does not know, or knows as it was before, says
+ * nothing about that push. The next list does. */
+static void test_a_list_says_nothing_about_a_push_after_its_beginning(void **state) {
+        auto_cleanup(environment_done) Environment env = { 0 };
+        json_auto_t *list = json_pack("[{s:s, s:s}, {s:s, s:s}]", "name", "main", "commit",
+                                      A_COMMIT, "name", "moved", "commit", A_COMMIT);
+        Fixture *f = *state;
+        int64_t began_ms;
+
+        push(f, "moved", A_COMMIT);
+        settle_for(f, MS_PER_MINUTE);
+        began_ms = engine_now_ms(f->engine);
+        push(f, "login", A_COMMIT);
+        push(f, "moved", B_COMMIT);
+        settle(f);
+        assert_int_equal(
+                engine_compare_begun(f->engine, NULL, "shop", list, true, began_ms, NULL, NULL), 0);
+        settle(f);
+        get(f, "login", &env);
+        assert_int_equal(env.closed_ms, 0);
+        assert_int_equal(env.state, ENV_READY);
+        environment_done(&env);
+        get(f, "moved", &env);
+        assert_string_equal(env.commit, B_COMMIT);
+        settle_for(f, MS_PER_MINUTE);
+        assert_int_equal(engine_compare_begun(f->engine, NULL, "shop", list, true,
+                                              engine_now_ms(f->engine), NULL, NULL),
+                         0);
+        settle(f);
+        environment_done(&env);
+        get(f, "login", &env);
+        assert_true(env.closed_ms > 0);
+}
+
 int main(void) {
 #define WITH(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
         static const struct CMUnitTest tests[] = {
@@ -137,6 +171,7 @@ int main(void) {
                 WITH(test_a_question_stops_no_clock),
                 WITH(F09_source_empty_so_delete_all),
                 WITH(test_a_late_trigger_does_not_stay),
+                WITH(test_a_list_says_nothing_about_a_push_after_its_beginning),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);
