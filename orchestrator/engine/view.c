@@ -7,21 +7,9 @@ typedef struct Loading {
         size_t room_gens, room_parts;
 } Loading;
 
-/* Rows from a walk are borrowed: copied by reading them again would cost, so they are copied here. */
-static int copy_texts(char **const *targets, char *const *sources, size_t n) {
-        for (size_t i = 0; i < n; i++)
-                if (sources[i]) {
-                        *targets[i] = strdup(sources[i]);
-                        if (!*targets[i])
-                                return -ENOMEM;
-                }
-        return 0;
-}
-
 static int add_generation(void *userdata, const Generation *g) {
         Loading *l = userdata;
         View *v = l->v;
-        Generation copy = *g;
 
         if (v->n_gens == l->room_gens) {
                 size_t room = l->room_gens ? l->room_gens * 2 : 4;
@@ -32,13 +20,8 @@ static int add_generation(void *userdata, const Generation *g) {
                 v->gens = gens;
                 l->room_gens = room;
         }
-        copy.environment_id = copy.commit = copy.trace = copy.graph = copy.cause = NULL;
-        int r = copy_texts(
-                (char **const[]){ &copy.environment_id, &copy.commit, &copy.trace, &copy.graph,
-                                  &copy.cause },
-                (char *const[]){ g->environment_id, g->commit, g->trace, g->graph, g->cause }, 5);
-        v->gens[v->n_gens++] = copy;
-        return r;
+        generation_take(g, &v->gens[v->n_gens++]);
+        return 0;
 }
 
 static int part_append(View *v, Part *p) {
@@ -65,31 +48,12 @@ static void part_free(Part *p) {
 static int add_part(void *userdata, const Resource *res) {
         Loading *l = userdata;
         Part *p = calloc(1, sizeof(Part));
-        Resource *c;
         int r;
 
         if (!p)
                 return -ENOMEM;
-        c = &p->row;
-        *c = *res;
-        c->uid = c->environment_id = c->key = c->type = c->class = c->id = c->name = c->workload =
-                NULL;
-        c->marker = c->provider = c->node = c->live = c->outputs = c->cause = c->cause_class = NULL;
-        c->secret = c->notes = NULL;
-        r = copy_texts(
-                (char **const[]){ &c->uid, &c->environment_id, &c->key, &c->type, &c->class, &c->id,
-                                  &c->name, &c->workload, &c->marker, &c->provider, &c->node,
-                                  &c->live, &c->outputs, &c->cause, &c->cause_class },
-                (char *const[]){ res->uid, res->environment_id, res->key, res->type, res->class,
-                                 res->id, res->name, res->workload, res->marker, res->provider,
-                                 res->node, res->live, res->outputs, res->cause, res->cause_class },
-                15);
-        for (char *const *s = res->secret; r == 0 && s && *s; s++)
-                r = strv_add(&c->secret, *s);
-        for (char *const *s = res->notes; r == 0 && s && *s; s++)
-                r = strv_add(&c->notes, *s);
-        if (r == 0)
-                r = part_append(l->v, p);
+        resource_take(res, &p->row);
+        r = part_append(l->v, p);
         if (r < 0)
                 part_free(p);
         return r;

@@ -153,6 +153,10 @@ void db_bind_text(DbQuery *q, int at, const char *text) {
         bind_result(q, sqlite3_bind_text(q->statement, at, text, -1, SQLITE_TRANSIENT));
 }
 
+void db_bind_borrowed(DbQuery *q, int at, const char *text) {
+        bind_result(q, sqlite3_bind_text(q->statement, at, text, -1, SQLITE_STATIC));
+}
+
 void db_bind_int(DbQuery *q, int at, int64_t value) {
         bind_result(q, sqlite3_bind_int64(q->statement, at, value));
 }

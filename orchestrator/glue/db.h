@@ -27,6 +27,8 @@ void db_query_done(DbQuery *q);
 /* Positions start at 1. Text and blobs are copied. NULL text binds NULL. A failure is remembered and
  * returned by the next step. */
 void db_bind_text(DbQuery *q, int at, const char *text);
+/* The same without a copy: text must stay as it is until db_query_done(). */
+void db_bind_borrowed(DbQuery *q, int at, const char *text);
 void db_bind_int(DbQuery *q, int at, int64_t value);
 void db_bind_null(DbQuery *q, int at);
 void db_bind_blob(DbQuery *q, int at, const void *data, size_t size);

@@ -19,6 +19,11 @@ static const Column columns[] = {
 
 DEFINE_ROW(Generation, generation, columns)
 
+void generation_take(const Generation *row, Generation *ret) {
+        *ret = *row;
+        memset((Generation *) row, 0, sizeof(*row)); /* a walk's own variable */
+}
+
 int ledger_generation_get(Ledger *l, const char *environment_id, int64_t number, Generation *ret,
                           Error *reterr) {
         DbQuery *q;

@@ -51,6 +51,8 @@ static int set_up(Ledger *l, const LedgerOptions *o, Error *reterr) {
                                      "PRAGMA cache_size = -1024; PRAGMA temp_store = MEMORY;";
         int r;
 
+        if (l->lent)
+                return 0;
         r = db_exec(l->db, common, reterr);
         if (r == 0 && !o->fast)
                 r = wal_on(l, reterr);
@@ -118,6 +120,14 @@ static int load_installation(Ledger *l, const LedgerOptions *o, Error *reterr) {
         return check_key(l, false, reterr);
 }
 
+static int db_get(Ledger *l, const LedgerOptions *o, Error *reterr) {
+        if (!o->db)
+                return db_open(o->path, o->vfs, &l->db, reterr);
+        l->db = o->db;
+        l->lent = true;
+        return 0;
+}
+
 int ledger_open(const LedgerOptions *o, Ledger **ret, Error *reterr) {
         auto_cleanup(ledger_closep) Ledger *l = calloc(1, sizeof(Ledger));
         int r;
@@ -131,7 +141,7 @@ int ledger_open(const LedgerOptions *o, Ledger **ret, Error *reterr) {
                 return -ENOMEM;
         r = file_make(o, reterr);
         if (r == 0)
-                r = db_open(o->path, o->vfs, &l->db, reterr);
+                r = db_get(l, o, reterr);
         if (r == 0)
                 r = set_up(l, o, reterr);
         if (r == 0)
@@ -160,7 +170,8 @@ Ledger *ledger_close(Ledger *l) {
         if (l->db)
                 ledger_rollback(l);
         anchor_close(l);
-        db_free(l->db);
+        if (!l->lent)
+                db_free(l->db);
         wipe(l->key, sizeof(l->key));
         wipe(l->event_key, sizeof(l->event_key));
         wipe(l->signing_key, sizeof(l->signing_key));

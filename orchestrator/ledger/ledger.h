@@ -24,6 +24,7 @@ typedef struct LedgerOptions {
         const char *vfs;      /* NULL: the system's */
         const Random *random; /* for the installation id of a new ledger */
         bool fast;            /* tests only: synchronous=OFF */
+        struct Db *db; /* tests only: path, open already, with its pragmas; it stays so. Or NULL */
         const char *anchor_path; /* NULL: "STATE/ledger.anchor"; with fast, none */
         bool new_signing_key;    /* a person said that the one in use may be replaced */
 } LedgerOptions;
@@ -246,7 +247,11 @@ void stray_done(Stray *s);
 void outbox_item_done(OutboxItem *o);
 
 /* ---- reading: 0, -ENOENT, or another negative errno. A callback returns 0 to go on, else its value
- * ends the walk and is returned. ---- */
+ * ends the walk and is returned. The row of a callback is the walk's, unless it is taken. ---- */
+
+/* Makes the row of a callback the caller's; what is left of it is empty. */
+void generation_take(const Generation *row, Generation *ret);
+void resource_take(const Resource *row, Resource *ret);
 
 int ledger_project_get(Ledger *l, const char *name_or_id, Project *ret, Error *reterr);
 int ledger_project_each(Ledger *l, int (*func)(void *userdata, const Project *p), void *userdata,

@@ -19,6 +19,7 @@ typedef struct Anchor {
 
 struct Ledger {
         Db *db;
+        bool lent;        /* db is the caller's */
         char *path, *vfs; /* vfs may be NULL */
         uint8_t key[SEAL_KEY_BYTES];
         uint8_t event_key[SHA256_BYTES]; /* derived from it, for the chain of events */
@@ -74,7 +75,7 @@ typedef struct Column {
 
 /* Reads the row that q stands on: column i into columns[i]. On failure row is released and zero. */
 int row_load(DbQuery *q, const Column *columns, size_t n, void *row, size_t size, Error *reterr);
-/* Binds columns[i] to position i + 1. */
+/* Binds columns[i] to position i + 1. The row's texts are not copied: it must outlive the query. */
 int row_bind(DbQuery *q, const Column *columns, size_t n, const void *row);
 void row_done(const Column *columns, size_t n, void *row, size_t size);
 

@@ -49,6 +49,11 @@ static const Column columns[] = {
 
 DEFINE_ROW(Resource, resource, columns)
 
+void resource_take(const Resource *row, Resource *ret) {
+        *ret = *row;
+        memset((Resource *) row, 0, sizeof(*row)); /* a walk's own variable */
+}
+
 int ledger_resource_get(Ledger *l, const char *uid, Resource *ret, Error *reterr) {
         DbQuery *q;
         int r;

@@ -93,7 +93,7 @@ int row_bind(DbQuery *q, const Column *columns, size_t n, const void *row) {
 
                 switch (c->kind) {
                 case COLUMN_TEXT:
-                        db_bind_text(q, at, *FIELD(char *const, row, c));
+                        db_bind_borrowed(q, at, *FIELD(char *const, row, c));
                         break;
                 case COLUMN_INT:
                         db_bind_int(q, at, *FIELD(const int64_t, row, c));
@@ -102,7 +102,7 @@ int row_bind(DbQuery *q, const Column *columns, size_t n, const void *row) {
                         db_bind_int(q, at, *FIELD(const bool, row, c));
                         break;
                 case COLUMN_STATE:
-                        db_bind_text(q, at, state_name(c->machine, *FIELD(const int, row, c)));
+                        db_bind_borrowed(q, at, state_name(c->machine, *FIELD(const int, row, c)));
                         break;
                 case COLUMN_LIST:
                         r = list_bind(q, at, *FIELD(char **const, row, c));

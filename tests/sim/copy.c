@@ -67,6 +67,7 @@ static int note_left(void *userdata, const Environment *env) {
 
 void copy_put_back(Sim *s) {
         int64_t newest;
+        bool kind;
 
         sim_turns(s);
         if (!s->copy || ledger_is_open(s->ledger))
@@ -90,6 +91,9 @@ void copy_put_back(Sim *s) {
                 sim_violation(s, "an older database is recognised and held", "%lld events are lost",
                               (long long) (newest - s->copy_facts->newest));
         world_orphan_all(s);
+        kind = s->kind_step;
+        s->kind_step = true; /* the front tells of no visits that would move a clock */
         assert(ledger_environment_each(s->ledger, NULL, true, note_left, s, NULL) == 0);
+        s->kind_step = kind;
         check_everything(s);
 }

@@ -125,6 +125,7 @@ void sim_start(Sim *s) {
                                   .key_path = store_key(),
                                   .random = &s->random,
                                   .fast = true,
+                                  .db = store_db(s->store),
                                   .anchor_path = s->anchor };
         auto_error error = { 0 };
         EngineSetup setup = {
@@ -293,7 +294,6 @@ void sim_tear_down(Sim *s) {
         map_free(s->deleting);
         map_free(s->live);
         copy_free(s);
-        s->store = store_free(s->store);
         (void) unlink(s->anchor);
 }
 

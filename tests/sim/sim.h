@@ -205,7 +205,9 @@ typedef struct Store Store;
 void store_init(void); /* once in a process, before anything else */
 void store_done(void);
 const char *store_folder(void); /* of this process: key, anchors */
-Store *store_new(void);         /* a ledger in which nothing has happened */
+/* A ledger in which nothing has happened; borrowed, and the next call begins it anew. */
+Store *store_new(void);
+struct Db *store_db(Store *s);
 Store *store_copy(const Store *s);
 void store_put(Store *s, const Store *copy);
 const char *store_path(const Store *s);

@@ -7,16 +7,19 @@
 #include <unistd.h>
 
 #include "orchestrator/base/io.h"
+#include "orchestrator/glue/db.h"
 #include "tests/sim/sim.h"
 
 struct Store {
         sqlite3 *handle;
+        Db *db; /* what ledgers use, one after the other */
         char path[64];
 };
 
 static struct {
         char folder[64], key[80];
         Store *template;
+        Store *present; /* of one scenario after the other: its statements are prepared */
         uint64_t state;
 } process;
 
@@ -71,6 +74,7 @@ void store_init(void) {
 }
 
 void store_done(void) {
+        process.present = store_free(process.present);
         process.template = store_free(process.template);
         (void) remove_tree(process.folder, NULL);
 }
@@ -84,7 +88,22 @@ const char *store_key(void) {
 }
 
 Store *store_new(void) {
-        return store_copy(process.template);
+        if (!process.present)
+                process.present = store_copy(process.template);
+        else
+                store_fill(process.present, process.template);
+        return process.present;
+}
+
+Db *store_db(Store *s) {
+        if (s->db)
+                return s->db;
+        assert(db_open(s->path, NULL, &s->db, NULL) == 0);
+        assert(db_exec(s->db,
+                       "PRAGMA foreign_keys = ON; PRAGMA temp_store = MEMORY;"
+                       " PRAGMA synchronous = OFF; PRAGMA cache_size = -4096",
+                       NULL) == 0);
+        return s->db;
 }
 
 Store *store_copy(const Store *s) {
@@ -105,6 +124,7 @@ const char *store_path(const Store *s) {
 Store *store_free(Store *s) {
         if (!s)
                 return NULL;
+        db_free(s->db);
         sqlite3_close(s->handle);
         free(s);
         return NULL;
