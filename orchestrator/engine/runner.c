@@ -12,6 +12,7 @@
 #include "orchestrator/base/log.h"
 #include "orchestrator/base/str.h"
 #include "orchestrator/base/time.h"
+#include "orchestrator/engine/reply.h"
 #include "orchestrator/glue/child.h"
 
 /* How much of standard error goes into a message. */
@@ -24,14 +25,10 @@ typedef struct Run {
         LoopSource *in, *out, *err, *ended, *timer;
         char *request; /* what is still to be written, from written on */
         size_t request_size, written;
-        StrBuf line;    /* the line under way */
-        StrBuf said;    /* tail of standard error */
-        size_t n_bytes; /* of output so far */
-        json_t *items;  /* of a call that does not stream */
-        json_t *final;  /* its result or error line */
+        StrBuf said; /* tail of standard error */
+        Reply reply; /* its fault is why it is being ended */
         int64_t deadline_ms;
-        bool stream, terminated;
-        const char *fault; /* why it is being ended; NULL while all is well */
+        bool terminated;
 } Run;
 
 struct Runner {
@@ -54,10 +51,8 @@ static void run_free(void *p) {
         if (run->request)
                 explicit_bzero(run->request, run->request_size); /* it may hold secrets */
         free(run->request);
-        strbuf_done(&run->line);
         strbuf_done(&run->said);
-        json_decref(run->items);
-        json_decref(run->final);
+        reply_done(&run->reply);
         free(run->id);
         free(run->provider);
         free(run->verb);
@@ -70,8 +65,8 @@ DEFINE_CLEANUP(Run *, run_free)
 
 /* SIGTERM first, SIGKILL when the timer fires again. */
 static void run_end(Run *run, const char *fault) {
-        if (!run->fault)
-                run->fault = fault;
+        if (!run->reply.fault)
+                run->reply.fault = fault;
         if (run->terminated)
                 return;
         run->terminated = true;
@@ -90,46 +85,10 @@ static void run_on_timer(void *userdata) {
 
 /* ---- reading ---- */
 
-/* One line of the protocol. False when it is nonsense. */
-static bool run_take(Run *run, const char *text, size_t size) {
-        json_t *line = json_loadb(text, size, JSON_REJECT_DUPLICATES, NULL), *item;
-        bool ok = json_is_object(line) && !run->final;
+static void run_on_line(void *userdata, const json_t *line) {
+        Run *run = userdata;
 
-        if (ok && (json_is_object(json_object_get(line, "result")) ||
-                   json_is_object(json_object_get(line, "error")))) {
-                run->final = line;
-                return true;
-        }
-        item = json_object_get(line, "item");
-        if (ok && item && !run->stream)
-                ok = json_array_append(run->items, item) == 0;
-        else if (ok)
-                run->runner->setup.events.on_line(run->runner->setup.events.userdata, run->id,
-                                                  line);
-        json_decref(line);
-        return ok;
-}
-
-/* Cuts what came into lines. */
-static void run_cut(Run *run, const char *data, size_t size) {
-        while (size > 0 && !run->fault) {
-                const char *end = memchr(data, '\n', size);
-                size_t n = end ? (size_t) (end - data) : size;
-
-                strbuf_addn(&run->line, data, n);
-                if (run->line.broken || run->line.size > LIMIT_PROVIDER_LINE_BYTES) {
-                        run_end(run, "wrote a line that is too long");
-                        return;
-                }
-                if (end) {
-                        if (run->line.size > 0 && !run_take(run, run->line.text, run->line.size))
-                                run_end(run, "wrote a line that is not of the protocol");
-                        strbuf_done(&run->line);
-                        n++;
-                }
-                data += n;
-                size -= n;
-        }
+        run->runner->setup.events.on_line(run->runner->setup.events.userdata, run->id, line);
 }
 
 /* Reads what is there; false at the end of the stream. */
@@ -143,11 +102,10 @@ static bool run_read_out(Run *run, bool to_the_end) {
                         return errno == EAGAIN || errno == EINTR;
                 if (n == 0)
                         return false;
-                run->n_bytes += (size_t) n;
-                if (!run->stream && run->n_bytes > LIMIT_PROVIDER_REPLY_BYTES)
-                        run_end(run, "wrote more than a reply may have");
-                run_cut(run, chunk, (size_t) n);
-        } while (to_the_end && !run->fault);
+                reply_read(&run->reply, chunk, (size_t) n);
+                if (run->reply.fault)
+                        run_end(run, NULL);
+        } while (to_the_end && !run->reply.fault);
         return true;
 }
 
@@ -227,41 +185,15 @@ static void run_reply_unknown(Run *run, int status) {
         ProviderReply reply = { .call_id = run->id, .class = PROVIDER_TRANSIENT, .unknown = true };
 
         message = str_format("The provider '%s' %s while it was asked to %s%s", run->provider,
-                             run->fault ? run->fault : child_status_format(status, how), run->verb,
-                             run_last_words(run, words));
+                             run->reply.fault ? run->reply.fault : child_status_format(status, how),
+                             run->verb, run_last_words(run, words));
         reply.message = message ? message : "The provider failed";
-        run->runner->setup.events.on_reply(run->runner->setup.events.userdata, &reply);
-}
-
-static void run_reply(Run *run) {
-        const json_t *error = json_object_get(run->final, "error");
-        const char *class = json_string_value(json_object_get(error, "class"));
-        ProviderReply reply = {
-                .call_id = run->id,
-                .class = PROVIDER_OK,
-                .result = json_object_get(run->final, "result"),
-                .items = run->items,
-        };
-
-        if (error) {
-                reply.class = class ? provider_class_from_string(class) : _PROVIDER_CLASS_INVALID;
-                /* A class that we do not know, or "no error": the outcome is not known either. */
-                if ((int) reply.class <= PROVIDER_OK) {
-                        reply.class = PROVIDER_TRANSIENT;
-                        reply.unknown = true;
-                }
-                reply.message = json_string_value(json_object_get(error, "message"));
-                if (!reply.message)
-                        reply.message = "The provider gave no reason";
-                reply.retry_after_ms = json_integer_value(json_object_get(error, "retry_after_ms"));
-                if (reply.retry_after_ms < 0)
-                        reply.retry_after_ms = 0;
-        }
         run->runner->setup.events.on_reply(run->runner->setup.events.userdata, &reply);
 }
 
 static void run_on_ended(void *userdata, int fd, uint32_t events) {
         auto_cleanup(run_freep) Run *run = userdata;
+        ProviderReply reply = { .call_id = run->id };
         int status = 0, r;
 
         r = child_reap(&run->child, &status);
@@ -277,8 +209,8 @@ static void run_on_ended(void *userdata, int fd, uint32_t events) {
                 errno = 0;
         while (run->err && run_read_err(run) && errno == 0);
         (void) map_remove(run->runner->runs, run->id);
-        if (run->final && !run->fault)
-                run_reply(run);
+        if (reply_end(&run->reply, &reply))
+                run->runner->setup.events.on_reply(run->runner->setup.events.userdata, &reply);
         else
                 run_reply_unknown(run, status);
 }
@@ -352,14 +284,13 @@ static int run_new(Runner *runner, const ProviderCall *call, Run **ret, Error *r
                 return -ENOMEM;
         run->child = CHILD_NONE;
         run->runner = runner;
-        run->stream = call->stream;
+        run->reply = (Reply){ .stream = call->stream, .on_line = run_on_line, .userdata = run };
         run->deadline_ms = call->deadline_ms;
         run->id = strdup(call->id);
         run->provider = strdup(call->provider);
         run->verb = strdup(call->verb);
-        run->items = json_array();
         run->request = json_dumps(call->request, JSON_COMPACT);
-        if (!run->id || !run->provider || !run->verb || !run->items || !run->request)
+        if (!run->id || !run->provider || !run->verb || !run->request)
                 return -ENOMEM;
         run->request_size = strlen(run->request);
         if (run->request_size > LIMIT_PROVIDER_REQUEST_BYTES)

@@ -5,6 +5,7 @@
 #include "orchestrator/base/fault.h"
 #include "orchestrator/base/io.h"
 #include "orchestrator/base/log.h"
+#include "orchestrator/engine/reply.h"
 #include "reaper/reaper.h"
 
 static const char *const verbs[] = { "provision", "inspect", "deprovision", "sleep", "wake" };
@@ -337,6 +338,37 @@ bool answer_first(Fixture *f) {
         answer(f, p);
         pending_free(p);
         return true;
+}
+
+typedef struct Lines {
+        ProviderEvents events;
+        const char *id;
+} Lines;
+
+static void on_line(void *userdata, const json_t *line) {
+        const Lines *lines = userdata;
+
+        lines->events.on_line(lines->events.userdata, lines->id, line);
+}
+
+void answer_first_with(Fixture *f, const char *bytes, size_t size, bool did) {
+        Pending *p = f->first;
+        Lines lines = { engine_provider_events(f->engine), p->id };
+        auto_cleanup(reply_done)
+                Reply r = { .stream = !*p->uid, .on_line = on_line, .userdata = &lines };
+        ProviderReply reply = { .call_id = p->id };
+
+        f->first = p->next;
+        if (did)
+                happens(f, p);
+        reply_read(&r, bytes, size);
+        if (!reply_end(&r, &reply)) {
+                reply.class = PROVIDER_TRANSIENT;
+                reply.unknown = true;
+                reply.message = r.fault ? r.fault : "it ended";
+        }
+        lines.events.on_reply(lines.events.userdata, &reply);
+        pending_free(p);
 }
 
 void do_first(Fixture *f) {

@@ -82,6 +82,8 @@ const char *uid_of(Fixture *f, const char *type, char ret[ID_SIZE]);
 void pass(Fixture *f, int64_t ms);
 void turns(Fixture *f);
 bool answer_first(Fixture *f); /* false: no call waits for an answer */
+/* The first call's provider wrote these bytes; did says whether the world did what was asked. */
+void answer_first_with(Fixture *f, const char *bytes, size_t size, bool did);
 /* The world does what the first call asks, and nobody hears of it. */
 void do_first(Fixture *f);
 void front_answers(Fixture *f, const FrontActivity *activity);

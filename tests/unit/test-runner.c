@@ -154,6 +154,8 @@ static void F34_answer_with_a_parsing_bug(void **state) {
                 { "echo '{\"result\":{}}'; echo '{\"result\":{}}'; sleep 60",
                   "not of the protocol" },
                 { "echo '{\"a\":1,\"a\":2}'; sleep 60", "not of the protocol" },
+                { "echo '{\"result\":{},\"error\":{\"class\":\"gone\"}}'; sleep 60",
+                  "not of the protocol" },
                 { "head -c 3000000 /dev/zero | tr '\\0' x; sleep 60", "too long" },
                 { "echo '{\"error\":{\"class\":\"surprise\",\"message\":\"?\"}}'", "?" },
                 { "echo '{\"error\":{\"class\":\"ok\"}}'", "no reason" },

@@ -1,0 +1,88 @@
+#include "orchestrator/engine/reply.h"
+
+#include <string.h>
+
+#include "orchestrator/base/limits.h"
+
+void reply_done(Reply *r) {
+        strbuf_done(&r->line);
+        json_decref(r->items);
+        json_decref(r->final);
+        *r = (Reply){ 0 };
+}
+
+static bool keep_item(Reply *r, json_t *item) {
+        if (!r->items)
+                r->items = json_array();
+        return json_array_append(r->items, item) == 0;
+}
+
+/* One line of the protocol. False when it is nonsense. */
+static bool take(Reply *r, const char *text, size_t size) {
+        json_t *line = json_loadb(text, size, JSON_REJECT_DUPLICATES, NULL), *item;
+        bool result = json_is_object(json_object_get(line, "result")),
+             error = json_is_object(json_object_get(line, "error"));
+        bool ok = json_is_object(line) && !r->final && !(result && error);
+
+        if (ok && (result || error)) {
+                r->final = line;
+                return true;
+        }
+        item = json_object_get(line, "item");
+        if (ok && item && !r->stream)
+                ok = keep_item(r, item);
+        else if (ok)
+                r->on_line(r->userdata, line);
+        json_decref(line);
+        return ok;
+}
+
+void reply_read(Reply *r, const char *data, size_t size) {
+        r->n_bytes += size;
+        if (!r->fault && !r->stream && r->n_bytes > LIMIT_PROVIDER_REPLY_BYTES)
+                r->fault = "wrote more than a reply may have";
+        while (size > 0 && !r->fault) {
+                const char *end = memchr(data, '\n', size);
+                size_t n = end ? (size_t) (end - data) : size;
+
+                strbuf_addn(&r->line, data, n);
+                if (r->line.broken || r->line.size > LIMIT_PROVIDER_LINE_BYTES) {
+                        r->fault = "wrote a line that is too long";
+                        return;
+                }
+                if (end) {
+                        if (r->line.size > 0 && !take(r, r->line.text, r->line.size) && !r->fault)
+                                r->fault = "wrote a line that is not of the protocol";
+                        strbuf_done(&r->line);
+                        n++;
+                }
+                data += n;
+                size -= n;
+        }
+}
+
+bool reply_end(const Reply *r, ProviderReply *ret) {
+        const json_t *error = json_object_get(r->final, "error");
+        const char *class = json_string_value(json_object_get(error, "class"));
+
+        if (!r->final || r->fault)
+                return false;
+        ret->class = PROVIDER_OK;
+        ret->result = json_object_get(r->final, "result");
+        ret->items = r->items;
+        if (!error)
+                return true;
+        ret->class = class ? provider_class_from_string(class) : _PROVIDER_CLASS_INVALID;
+        /* A class that we do not know, or "no error": the outcome is not known either. */
+        if ((int) ret->class <= PROVIDER_OK) {
+                ret->class = PROVIDER_TRANSIENT;
+                ret->unknown = true;
+        }
+        ret->message = json_string_value(json_object_get(error, "message"));
+        if (!ret->message)
+                ret->message = "The provider gave no reason";
+        ret->retry_after_ms = json_integer_value(json_object_get(error, "retry_after_ms"));
+        if (ret->retry_after_ms < 0)
+                ret->retry_after_ms = 0;
+        return true;
+}
