@@ -10,9 +10,15 @@
 #define COLUMNS "number, time_ms, environment_id, project_id, kind, actor, trace, text, data"
 
 static const Column columns[] = {
-        INT(Event, number),      INT(Event, time_ms), TEXT(Event, environment_id),
-        TEXT(Event, project_id), TEXT(Event, kind),   TEXT(Event, actor),
-        TEXT(Event, trace),      TEXT(Event, text),   TEXT(Event, data),
+        INT(Event, number),
+        INT(Event, time_ms),
+        TEXT_OR_NULL(Event, environment_id),
+        TEXT_OR_NULL(Event, project_id),
+        TEXT(Event, kind),
+        TEXT_OR_NULL(Event, actor),
+        TEXT_OR_NULL(Event, trace),
+        TEXT(Event, text),
+        TEXT_OR_NULL(Event, data),
 };
 
 #define CHAIN_START "mayfly"

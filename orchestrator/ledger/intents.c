@@ -6,10 +6,17 @@
 #define MARKS "?,?,?,?,?,?,?,?,?,?,?"
 
 static const Column columns[] = {
-        TEXT(Intent, id),        TEXT(Intent, resource_uid), TEXT(Intent, environment_id),
-        TEXT(Intent, verb),      TEXT(Intent, provider),     INT(Intent, attempt),
-        INT(Intent, created_ms), INT(Intent, deadline_ms),   TEXT(Intent, outcome),
-        TEXT(Intent, message),   INT(Intent, ended_ms),
+        TEXT(Intent, id),
+        TEXT(Intent, resource_uid),
+        TEXT(Intent, environment_id),
+        TEXT(Intent, verb),
+        TEXT(Intent, provider),
+        INT(Intent, attempt),
+        INT(Intent, created_ms),
+        INT(Intent, deadline_ms),
+        TEXT_OR_NULL(Intent, outcome),
+        TEXT_OR_NULL(Intent, message),
+        INT(Intent, ended_ms),
 };
 
 DEFINE_ROW(Intent, intent, columns)

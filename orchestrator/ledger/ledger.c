@@ -338,6 +338,8 @@ int ledger_value_get(Ledger *l, const char *name, char **ret, Error *reterr) {
                 return r;
         if (r == 0)
                 return error_set(reterr, -ENOENT, "No value '%s' in the ledger", name);
+        if (!db_text(q, 0))
+                return error_set(reterr, -EBADMSG, "The value '%s' is damaged", name);
         copy = strdup(db_text(q, 0));
         if (!copy)
                 return -ENOMEM;

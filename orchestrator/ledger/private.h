@@ -49,8 +49,9 @@ int ledger_turn_break(Ledger *l, int r);
 /* ---- rows ---- */
 
 typedef enum ColumnKind {
-        COLUMN_TEXT, /* char *, owned */
-        COLUMN_INT,  /* int64_t */
+        COLUMN_TEXT, /* char *, owned, never NULL in a row that was read */
+        COLUMN_TEXT_OR_NULL,
+        COLUMN_INT, /* int64_t */
         COLUMN_BOOL,
         COLUMN_STATE, /* an enum of a state machine, stored by name */
         COLUMN_LIST,  /* char **, stored as a JSON array */
@@ -64,6 +65,8 @@ typedef struct Column {
 
 #define TEXT(type, field) \
         { COLUMN_TEXT, offsetof(type, field), NULL }
+#define TEXT_OR_NULL(type, field) \
+        { COLUMN_TEXT_OR_NULL, offsetof(type, field), NULL }
 #define INT(type, field) \
         { COLUMN_INT, offsetof(type, field), NULL }
 #define BOOL(type, field) \

@@ -5,9 +5,15 @@
 #define MARKS "?,?,?,?,?,?,?,?,?,?"
 
 static const Column columns[] = {
-        TEXT(Project, id),          TEXT(Project, name),      TEXT(Project, repository),
-        TEXT(Project, base_branch), TEXT(Project, team),      TEXT(Project, owner),
-        TEXT(Project, clocks),      INT(Project, created_ms), INT(Project, removed_ms),
+        TEXT(Project, id),
+        TEXT(Project, name),
+        TEXT(Project, repository),
+        TEXT_OR_NULL(Project, base_branch),
+        TEXT_OR_NULL(Project, team),
+        TEXT_OR_NULL(Project, owner),
+        TEXT_OR_NULL(Project, clocks),
+        INT(Project, created_ms),
+        INT(Project, removed_ms),
         INT(Project, compared_ms),
 };
 

@@ -52,6 +52,10 @@ static int column_load(DbQuery *q, int at, const Column *c, void *row) {
 
         switch (c->kind) {
         case COLUMN_TEXT:
+                if (!db_text(q, at))
+                        return -EBADMSG;
+                return str_replace(FIELD(char *, row, c), db_text(q, at));
+        case COLUMN_TEXT_OR_NULL:
                 return str_replace(FIELD(char *, row, c), db_text(q, at));
         case COLUMN_INT:
                 *FIELD(int64_t, row, c) = db_int(q, at);
@@ -93,6 +97,7 @@ int row_bind(DbQuery *q, const Column *columns, size_t n, const void *row) {
 
                 switch (c->kind) {
                 case COLUMN_TEXT:
+                case COLUMN_TEXT_OR_NULL:
                         db_bind_borrowed(q, at, *FIELD(char *const, row, c));
                         break;
                 case COLUMN_INT:
@@ -116,7 +121,7 @@ void row_done(const Column *columns, size_t n, void *row, size_t size) {
         for (size_t i = 0; i < n; i++) {
                 const Column *c = &columns[i];
 
-                if (c->kind == COLUMN_TEXT)
+                if (c->kind == COLUMN_TEXT || c->kind == COLUMN_TEXT_OR_NULL)
                         free(*FIELD(char *, row, c));
                 else if (c->kind == COLUMN_LIST)
                         strv_free(*FIELD(char **, row, c));

@@ -7,12 +7,24 @@
         " removing, emptied, actor, trace, intent, tries, retry_ms, cause"
 
 static const Column columns[] = {
-        TEXT(Stray, uid),    TEXT(Stray, kind),     TEXT(Stray, provider),
-        TEXT(Stray, type),   TEXT(Stray, marker),   TEXT(Stray, environment_id),
-        TEXT(Stray, detail), INT(Stray, first_ms),  INT(Stray, last_ms),
-        INT(Stray, times),   BOOL(Stray, removing), BOOL(Stray, emptied),
-        TEXT(Stray, actor),  TEXT(Stray, trace),    TEXT(Stray, intent),
-        INT(Stray, tries),   INT(Stray, retry_ms),  TEXT(Stray, cause),
+        TEXT(Stray, uid),
+        TEXT(Stray, kind),
+        TEXT(Stray, provider),
+        TEXT(Stray, type),
+        TEXT(Stray, marker),
+        TEXT(Stray, environment_id),
+        TEXT_OR_NULL(Stray, detail),
+        INT(Stray, first_ms),
+        INT(Stray, last_ms),
+        INT(Stray, times),
+        BOOL(Stray, removing),
+        BOOL(Stray, emptied),
+        TEXT_OR_NULL(Stray, actor),
+        TEXT_OR_NULL(Stray, trace),
+        TEXT_OR_NULL(Stray, intent),
+        INT(Stray, tries),
+        INT(Stray, retry_ms),
+        TEXT_OR_NULL(Stray, cause),
 };
 
 DEFINE_ROW(Stray, stray, columns)

@@ -162,14 +162,15 @@ static void pending_free(Pending *p) {
         free(p);
 }
 
-void daemon_up(Fixture *f) {
+int daemon_try(Fixture *f, Error *reterr) {
         LedgerOptions options = {
                 .path = f->db, .key_path = f->key, .random = &random_system, .fast = !f->anchored
         };
-        auto_error error = { 0 };
+        int r;
 
-        if (ledger_open(&options, &f->ledger, &error) < 0)
-                fail_msg("%s", error_text(&error, 0));
+        r = ledger_open(&options, &f->ledger, reterr);
+        if (r < 0)
+                return r;
         f->clock = (Clock){ .wall_ms = wall, .boot_ms = boot, .userdata = f };
         EngineSetup setup = {
                 .ledger = f->ledger,
@@ -186,9 +187,19 @@ void daemon_up(Fixture *f) {
                 .userdata = f,
                 .boot_id = "boot",
         };
-        assert_int_equal(engine_new(&setup, &f->engine, NULL), 0);
-        assert_int_equal(engine_start(f->engine, NULL), 0);
+        r = engine_new(&setup, &f->engine, reterr);
+        if (r == 0)
+                r = engine_start(f->engine, reterr);
         f->wanted = true;
+        return r;
+}
+
+void daemon_up(Fixture *f) {
+        auto_error error = { 0 };
+        int r = daemon_try(f, &error);
+
+        if (r < 0)
+                fail_msg("%s", error_text(&error, r));
 }
 
 void daemon_killed(Fixture *f) {
@@ -203,7 +214,7 @@ void daemon_killed(Fixture *f) {
         }
 }
 
-int set_up(void **state) {
+Fixture *world_new(void) {
         Fixture *f = calloc(1, sizeof(Fixture));
 
         strcpy(f->dir, "/tmp/engine-XXXXXX");
@@ -216,9 +227,15 @@ int set_up(void **state) {
         f->activity.known = true;
         log_set_level(LOG_LEVEL_ERROR - 1);
         assert_int_equal(config_default(&f->config, NULL), 0);
-        daemon_up(f);
+        return f;
+}
+
+int set_up(void **state) {
         json_auto_t *project =
                 json_pack("{s:s, s:s}", "name", "shop", "repository", "/srv/shop.git");
+        Fixture *f = world_new();
+
+        daemon_up(f);
         assert_int_equal(engine_project_add(f->engine, NULL, project, NULL, NULL), 0);
         assert_int_equal(engine_turn(f->engine, NULL), 0);
         *state = f;

@@ -66,9 +66,11 @@ typedef struct Fixture {
         bool anchored;     /* the ledger of the next daemon_up() is synced and has its anchor */
 } Fixture;
 
-int set_up(void **state);
+int set_up(void **state); /* the daemon runs and knows the project "shop" */
 int tear_down(void **state);
+Fixture *world_new(void); /* before its first daemon */
 void daemon_up(Fixture *f);
+int daemon_try(Fixture *f, Error *reterr); /* it may fail, when the ledger was spoilt */
 void daemon_killed(Fixture *f); /* as kill -9 leaves it: what was not committed never was */
 
 /* How many calls of this verb for this type were started; NULL: any. */
