@@ -370,6 +370,24 @@ static void F32_extension_acknowledged_not_honoured(void **state) {
         assert_true(refused);
 }
 
+static void F32_extension_never_shortens(void **state) {
+        auto_cleanup(environment_done) Environment env = { 0 };
+        static const int64_t wrong[] = { 0, -1, INT64_MIN, INT64_MAX };
+        int64_t until;
+        Fixture *f = *state;
+
+        push(f, "login", A_COMMIT);
+        settle(f);
+        assert_int_equal(engine_extend(f->engine, NULL, "login--shop", MS_PER_DAY, NULL), 0);
+        get(f, "login", &env);
+        until = env.extended_until_ms;
+        for (size_t i = 0; i < N_ELEMENTS(wrong); i++)
+                assert_true(engine_extend(f->engine, NULL, "login--shop", wrong[i], NULL) < 0);
+        settle(f);
+        get(f, "login", &env);
+        assert_int_equal(env.extended_until_ms, until);
+}
+
 int main(void) {
 #define WITH(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
         static const struct CMUnitTest tests[] = {
@@ -383,6 +401,7 @@ int main(void) {
                 WITH(F20_restore_of_old_state_kills_live_leases),
                 WITH(F21_ttl_reset_by_failover),
                 WITH(F32_extension_acknowledged_not_honoured),
+                WITH(F32_extension_never_shortens),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);

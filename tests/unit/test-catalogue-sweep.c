@@ -92,6 +92,26 @@ static void F09_empty_list_makes_nothing_missing(void **state) {
         assert_int_equal(strv_length(f->log), 0);
 }
 
+/* A list that says itself that it was cut short is no proof of anything that it leaves out. */
+static void F09_partial_list_makes_nothing_missing(void **state) {
+        auto_cleanup(freep) char *marker = NULL;
+        Fixture *f = *state;
+
+        push(f, "login", A_COMMIT);
+        settle(f);
+        spend(f, MS_PER_MINUTE);
+        marker = str_format("%s/e1/r1", ledger_installation(f->ledger));
+        f->listed = json_pack("[{s:s, s:s}]", "uid", "r1", "marker", marker);
+        restart(f);
+        settle(f);
+        assert_int_equal(f->n_lists, 3);
+        assert_int_equal(strv_length(f->log), 0);
+        f->list_complete = true; /* the same one, whole: now all of ours are missing */
+        restart(f);
+        settle(f);
+        assert_int_equal(calls(f, "inspect", NULL), 4);
+}
+
 /* ---- F14 ---- */
 
 static void F14_limit_that_does_not_limit(void **state) {
@@ -530,6 +550,7 @@ int main(void) {
                 WITH(F01_filter_ignored_so_everything_matches),
                 WITH(F07_scope_of_credential_wrong),
                 WITH(F09_empty_list_makes_nothing_missing),
+                WITH(F09_partial_list_makes_nothing_missing),
                 WITH(F14_limit_that_does_not_limit),
                 WITH(F14_builds_hold_up_what_is_quick),
                 WITH(F15_create_crashed_half_way),

@@ -127,6 +127,21 @@ static void edit_null(StrBuf *b) {
                 c, c, (int) event_row());
 }
 
+/* What stood in one field stands in the next. */
+static void edit_shift(StrBuf *b) {
+        strbuf_addf(b,
+                    "UPDATE event SET actor = substr(kind, -1) || actor,"
+                    " kind = substr(kind, 1, length(kind) - 1) WHERE number = %d",
+                    (int) event_row());
+}
+
+static void edit_empty(StrBuf *b) {
+        strbuf_addf(b,
+                    "UPDATE event SET trace = '' WHERE number = (SELECT number FROM event"
+                    " WHERE trace IS NULL LIMIT 1 OFFSET %d)",
+                    (int) below(EVENTS / 5));
+}
+
 static void edit_data(StrBuf *b) {
         strbuf_addf(b, "UPDATE event SET data = '{\"a\":%d}' WHERE number = %d", 2 + (int) below(9),
                     (int) event_row());
@@ -207,6 +222,8 @@ static const struct {
         { "a bit of a chain", edit_flip },
         { "a time", edit_number },
         { "a NULL", edit_null },
+        { "a byte from one field to the next", edit_shift },
+        { "an empty text for NULL", edit_empty },
         { "data", edit_data },
         { "a row less", edit_remove },
         { "a row less, closed up", edit_remove_and_close },

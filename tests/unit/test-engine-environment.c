@@ -1,5 +1,7 @@
 #include "tests/unit/engine-world.h"
 
+#include "orchestrator/base/limits.h"
+
 /* One environment's way when all goes well: built, replaced, closed, put to sleep, woken, deleted. */
 
 static void test_push_becomes_ready_and_down_leaves_nothing(void **state) {
@@ -66,6 +68,7 @@ static void test_new_generation_beside_the_running_one(void **state) {
 
 static void test_failed_generation_leaves_the_last_good_one(void **state) {
         auto_cleanup(environment_done) Environment env = { 0 };
+        auto_cleanup(generation_done) Generation served = { 0 };
         Fixture *f = *state;
 
         push(f, "login", A_COMMIT);
@@ -77,6 +80,8 @@ static void test_failed_generation_leaves_the_last_good_one(void **state) {
         assert_int_equal(env.live_generation, 1);
         assert_int_equal(env.wanted_generation, 2);
         assert_non_null(env.cause);
+        assert_int_equal(ledger_generation_get(f->ledger, env.id, 1, &served, NULL), 0);
+        assert_int_equal(served.state, GEN_LIVE);
         assert_answer(f, "login--shop", "direct");
         assert_int_equal(map_size(f->things), 4);
 
@@ -171,6 +176,21 @@ static void test_push_to_one_being_deleted_begins_a_new_one(void **state) {
         assert_int_equal(map_size(f->things), 4);
 }
 
+/* Requests that the old workload still answers when the route has moved get a moment to end. */
+static void test_old_workloads_get_a_moment(void **state) {
+        Fixture *f = *state;
+
+        push(f, "login", A_COMMIT);
+        settle(f);
+        push(f, "login", B_COMMIT);
+        settle(f);
+        assert_int_equal(calls(f, "deprovision", "workload"), 0);
+        spend(f, LIMIT_DRAIN_MS - 1);
+        assert_int_equal(calls(f, "deprovision", "workload"), 0);
+        spend(f, 2);
+        assert_int_equal(calls(f, "deprovision", "workload"), 1);
+}
+
 static void test_quiet_when_nothing_is_due(void **state) {
         Fixture *f = *state;
 
@@ -191,6 +211,7 @@ int main(void) {
                 WITH(test_closing_cancels_and_reopening_builds),
                 WITH(test_sleep_and_wake),
                 WITH(test_push_to_one_being_deleted_begins_a_new_one),
+                WITH(test_old_workloads_get_a_moment),
                 WITH(test_quiet_when_nothing_is_due),
         };
 

@@ -157,6 +157,46 @@ static void test_somebody_elses_thing_is_left_alone(void **state) {
         map_remove(f->things, f->foreign_uid);
 }
 
+/* "I cannot say" is not "it is not there": nothing is made again over it, nothing is called removed. */
+static void test_uncertain_is_not_absent(void **state) {
+        static const char uncertain[] =
+                "{\"result\":{\"present\":\"uncertain\",\"marker\":\"\"}}\n";
+        auto_cleanup(environment_done) Environment env = { 0 };
+        FrontEvents front;
+        Fixture *f = *state;
+
+        push(f, "login", A_COMMIT);
+        settle(f);
+        get(f, "login", &env);
+        calls_forget(f);
+        front = engine_front_events(f->engine);
+        front.on_refused(front.userdata, env.id);
+        turns(f);
+        assert_string_equal(f->first->verb, "inspect");
+        answer_first_with(f, uncertain, strlen(uncertain), false);
+        turns(f);
+        assert_int_equal(calls(f, "provision", NULL), 0);
+        settle_for(f, MS_PER_MINUTE);
+        assert_int_equal(calls(f, "provision", NULL), 0);
+        get(f, "login", &env);
+        assert_int_equal(env.state, ENV_READY);
+
+        assert_int_equal(engine_down(f->engine, NULL, "login--shop", NULL), 0);
+        turns(f);
+        assert_true(answer_first(f));
+        turns(f);
+        assert_string_equal(f->first->verb, "inspect");
+        f->held_type[0] = "network"; /* nothing but the workload is answered */
+        answer_first_with(f, uncertain, strlen(uncertain), false);
+        turns(f);
+        assert_int_equal(calls(f, "deprovision", "checkout"), 0);
+        assert_int_equal(calls(f, "deprovision", "network"), 0);
+        f->held_type[0] = NULL;
+        settle_for(f, MS_PER_MINUTE);
+        get(f, "login", &env);
+        assert_int_equal(env.state, ENV_GONE);
+}
+
 static void test_lost_volume_is_told_and_does_not_spin(void **state) {
         auto_cleanup(environment_done) Environment env = { 0 };
         auto_cleanup(resource_done) Resource r = { 0 };
@@ -220,6 +260,7 @@ int main(void) {
                 WITH(test_a_workload_that_vanished_is_made_again),
                 WITH(test_secrets_are_in_no_message),
                 WITH(test_somebody_elses_thing_is_left_alone),
+                WITH(test_uncertain_is_not_absent),
                 WITH(test_lost_volume_is_told_and_does_not_spin),
                 WITH(test_a_network_that_cannot_come_back),
         };

@@ -133,6 +133,51 @@ static void test_an_environment_of_a_failed_turn_is_forgotten(void **state) {
         assert_true(f->armed_ms == REAPER_NEVER); /* nothing is looked for again and again */
 }
 
+/* While turns cannot be committed, and for a while after, nothing is removed. */
+static void test_nothing_is_removed_while_the_ledger_is_unwell(void **state) {
+        Fixture *f = *state;
+
+        push(f, "login", A_COMMIT);
+        settle(f);
+        fault_arm("ledger.commit", 1, 1);
+        push(f, "other", A_COMMIT);
+        turns(f);
+        if (!fault_fired())
+                skip();
+        fault_arm("none", 0, 0);
+        calls_forget(f);
+        assert_int_equal(engine_down(f->engine, NULL, "login--shop", NULL), 0);
+        spend(f, 50 * 1000);
+        assert_int_equal(calls(f, "deprovision", NULL), 0);
+        spend(f, MS_PER_MINUTE);
+        assert_int_equal(map_size(f->things), 0);
+}
+
+static void spoil_freeze(Fixture *f, const char *value) {
+        assert_int_equal(ledger_value_set(f->ledger, "frozen", value, NULL), 0);
+        assert_int_equal(ledger_commit(f->ledger, NULL), 0);
+        daemon_killed(f);
+        daemon_up(f);
+}
+
+/* Unknown is not "free". */
+static void test_a_freeze_that_cannot_be_read_holds(void **state) {
+        static const char *const values[] = { "", "{", "null", "[]", "yes" };
+        Fixture *f = *state;
+
+        push(f, "login", A_COMMIT);
+        settle(f);
+        for (size_t i = 0; i < N_ELEMENTS(values); i++) {
+                spoil_freeze(f, values[i]);
+                settle(f);
+                assert_int_equal(engine_down(f->engine, NULL, "login--shop", NULL), -EPERM);
+        }
+        assert_int_equal(engine_freeze(f->engine, NULL, false, NULL, NULL), 0);
+        assert_int_equal(engine_down(f->engine, NULL, "login--shop", NULL), 0);
+        settle_for(f, MS_PER_MINUTE);
+        assert_int_equal(map_size(f->things), 0);
+}
+
 int main(void) {
 #define WITH(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
         static const struct CMUnitTest tests[] = {
@@ -141,6 +186,8 @@ int main(void) {
                 WITH(test_every_write_may_fail),
                 WITH(test_first_turn_after_a_crash_may_fail),
                 WITH(test_an_environment_of_a_failed_turn_is_forgotten),
+                WITH(test_nothing_is_removed_while_the_ledger_is_unwell),
+                WITH(test_a_freeze_that_cannot_be_read_holds),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);
