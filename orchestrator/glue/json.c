@@ -171,6 +171,21 @@ char *json_compact(const json_t *value) {
         return strbuf_take(&b);
 }
 
+static int text_add(const char *text, size_t size, void *userdata) {
+        StrBuf *b = userdata;
+
+        strbuf_addn(b, text, size);
+        return b->broken ? -1 : 0;
+}
+
+char *json_text(const json_t *value) {
+        auto_strbuf b = { 0 };
+
+        if (json_dump_callback(value, text_add, &b, JSON_COMPACT | JSON_ENCODE_ANY) < 0)
+                return NULL;
+        return strbuf_take(&b);
+}
+
 void json_pointer_add(StrBuf *b, const char *key) {
         strbuf_addc(b, '/');
         for (; *key; key++)

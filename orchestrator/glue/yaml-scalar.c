@@ -217,46 +217,50 @@ static void set_integer(bool negative, uint64_t value, YamlScalar *ret) {
         ret->number = (double) value;
 }
 
-static bool resolve_number(const char *text, YamlScalar *ret) {
-        auto_strbuf plain = { 0 };
+static int resolve_number(const char *text, YamlScalar *ret) {
+        auto_cleanup(freep) char *plain = NULL;
         bool negative, sign = *text == '-' || *text == '+';
         uint64_t value;
 
-        for (const char *s = text; *s; s++)
-                if (*s != '_')
-                        strbuf_addc(&plain, *s);
-        if (plain.broken || !plain.text)
-                return false;
-        /* beyond int64_t only without a sign */
-        if (is_integer(plain.text, &negative, &value) &&
-            (value <= INT64_MAX || (negative && value == (uint64_t) INT64_MAX + 1) || !sign)) {
-                set_integer(negative, value, ret);
-                return true;
+        if (strchr(text, '_')) {
+                char *to = plain = malloc(strlen(text) + 1);
+
+                if (!plain)
+                        return -ENOMEM;
+                for (const char *s = text; *s; s++)
+                        if (*s != '_')
+                                *to++ = *s;
+                *to = 0;
+                text = plain;
         }
-        if (!is_float(plain.text, &ret->number))
-                return false;
-        ret->kind = YAML_KIND_FLOAT;
-        return true;
+        /* beyond int64_t only without a sign */
+        if (is_integer(text, &negative, &value) &&
+            (value <= INT64_MAX || (negative && value == (uint64_t) INT64_MAX + 1) || !sign))
+                set_integer(negative, value, ret);
+        else if (is_float(text, &ret->number))
+                ret->kind = YAML_KIND_FLOAT;
+        return 0;
 }
 
-static void resolve(const char *tag, const char *text, YamlScalar *ret) {
+static int resolve(const char *tag, const char *text, YamlScalar *ret) {
         *ret = (YamlScalar){ .kind = YAML_KIND_STRING };
         for (size_t i = 0; i < N_ELEMENTS(words); i++)
                 if (streq(text, words[i].text)) {
                         *ret = words[i].value;
-                        return;
+                        return 0;
                 }
         if (*text == '.') {
                 if (is_float(text, &ret->number))
                         ret->kind = YAML_KIND_FLOAT;
-                return;
+                return 0;
         }
         if (!isdigit((unsigned char) *text) && *text != '-' && *text != '+')
-                return;
+                return 0;
         if ((!tag || streq(tag, "!!timestamp")) && is_timestamp(text))
                 ret->kind = YAML_KIND_TIMESTAMP;
         else
-                resolve_number(text, ret);
+                return resolve_number(text, ret);
+        return 0;
 }
 
 int yaml_scalar_resolve(const char *tag, const char *text, YamlScalar *ret) {
@@ -273,7 +277,8 @@ int yaml_scalar_resolve(const char *tag, const char *text, YamlScalar *ret) {
         for (size_t i = 0; tag && i < N_ELEMENTS(tags); i++) {
                 if (!streq(tag, tags[i].tag))
                         continue;
-                resolve(tag, text, &value);
+                if (resolve(tag, text, &value) < 0)
+                        return -ENOMEM;
                 if (value.kind == YAML_KIND_INTEGER && tags[i].kind == YAML_KIND_FLOAT)
                         value.kind = YAML_KIND_FLOAT;
                 if (value.kind != tags[i].kind)
@@ -281,11 +286,8 @@ int yaml_scalar_resolve(const char *tag, const char *text, YamlScalar *ret) {
                 *ret = value;
                 return 0;
         }
-        if (tag)
-                *ret = (YamlScalar){ .kind = YAML_KIND_STRING };
-        else
-                resolve(NULL, text, ret);
-        return 0;
+        *ret = (YamlScalar){ .kind = YAML_KIND_STRING };
+        return tag ? 0 : resolve(NULL, text, ret);
 }
 
 /* ---- !!binary ---- */

@@ -40,18 +40,27 @@ YamlNode *yaml_get(const YamlNode *node, const char *key) {
         return entry ? entry->value : NULL;
 }
 
-/* Takes one step "/a~1b" off the pointer, unescaped and owned. */
-static char *pointer_step(const char **pointer) {
-        auto_strbuf step = { 0 };
-        const char *s = *pointer + 1;
+/* Whether a step of a pointer ("a~1b", n bytes) means this key ("a/b"). */
+static bool step_is(const char *step, size_t n, const char *key) {
+        for (const char *end = step + n; step < end; step++, key++) {
+                char c = *step;
 
-        for (; *s && *s != '/'; s++)
-                if (s[0] == '~' && (s[1] == '0' || s[1] == '1'))
-                        strbuf_addc(&step, *++s == '0' ? '~' : '/');
-                else
-                        strbuf_addc(&step, *s);
-        *pointer = s;
-        return strbuf_take(&step);
+                if (c == '~' && step + 1 < end && (step[1] == '0' || step[1] == '1'))
+                        c = *++step == '0' ? '~' : '/';
+                if (c != *key || !c)
+                        return false;
+        }
+        return !*key;
+}
+
+static bool step_number(const char *step, size_t n, uint64_t *ret) {
+        char digits[24];
+
+        if (n >= sizeof(digits))
+                return false;
+        memcpy(digits, step, n);
+        digits[n] = 0;
+        return str_to_u64(digits, SIZE_MAX, ret) == 0;
 }
 
 YamlNode *yaml_at(YamlNode *root, const char *pointer, YamlEntry **ret_entry) {
@@ -59,19 +68,23 @@ YamlNode *yaml_at(YamlNode *root, const char *pointer, YamlEntry **ret_entry) {
         YamlEntry *entry = NULL;
 
         while (node && *pointer == '/') {
-                auto_cleanup(freep) char *step = pointer_step(&pointer);
+                const char *step = pointer + 1;
+                size_t n = strcspn(step, "/");
                 uint64_t at;
 
-                if (!step)
-                        return NULL;
-                entry = yaml_entry(node, step);
+                entry = NULL;
+                for (size_t i = 0; node->kind == YAML_KIND_MAP && !entry && i < node->n_entries;
+                     i++)
+                        if (step_is(step, n, node->entries[i].key))
+                                entry = &node->entries[i];
                 if (entry)
                         node = entry->value;
-                else if (node->kind == YAML_KIND_LIST && str_to_u64(step, SIZE_MAX, &at) == 0 &&
+                else if (node->kind == YAML_KIND_LIST && step_number(step, n, &at) &&
                          at < node->n_items)
                         node = node->items[at];
                 else
                         return NULL;
+                pointer = step + n;
         }
         if (ret_entry)
                 *ret_entry = entry;

@@ -407,8 +407,13 @@ static const char *short_tag(const char *tag, char room[static 64]) {
 static void scalar_set(Parser *p, Raw *raw, const char *tag) {
         YamlNode *node = &raw->node;
         YamlScalar value;
+        int r = yaml_scalar_resolve(tag, node->text, &value);
 
-        if (yaml_scalar_resolve(tag, node->text, &value) < 0) {
+        if (r == -ENOMEM) {
+                p->r = r;
+                return;
+        }
+        if (r < 0) {
                 stop(p, node->place, NULL, "'%.*s' cannot be read as %.*s", yaml_clip(node->text),
                      node->text, yaml_clip(tag), tag);
                 return;

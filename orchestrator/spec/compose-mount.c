@@ -62,21 +62,24 @@ static void file_mount(Compose *c, Service *s, const char *source, const char *t
 }
 
 /* 1: a file, 0: a folder or nothing that can be read. */
-static bool is_file(const Compose *c, const char *path) {
+static bool is_file(Compose *c, const char *path) {
         const SpecReader *reader = c->request->reader;
         auto_cleanup(freep) char *text = NULL;
         const char *slash = strrchr(path, '/');
         size_t size;
+        int r;
 
         if (!reader) /* nothing at hand: by its name */
                 return strchr(slash ? slash : path, '.') != NULL;
-        return reader->read(reader->userdata, path, LIMIT_SPEC_SOURCE_BYTES, &text, &size, NULL) ==
-               0;
+        r = reader->read(reader->userdata, path, LIMIT_SPEC_SOURCE_BYTES, &text, &size, NULL);
+        c->no_memory = c->no_memory || r == -ENOMEM;
+        return r == 0;
 }
 
 /* The path of a bind in the repository: owned, "" for the top; NULL: outside. */
-static char *bind_path(const char *source) {
+static char *bind_path(Compose *c, const char *source) {
         auto_strbuf b = { 0 };
+        char *path;
 
         if (*source == '/' || *source == '~')
                 return NULL;
@@ -91,7 +94,9 @@ static char *bind_path(const char *source) {
                 }
                 source += n + (source[n] == '/');
         }
-        return strbuf_take(&b);
+        path = strbuf_take(&b);
+        c->no_memory = c->no_memory || !path;
+        return path;
 }
 
 /* True when folder is inner or around it. */
@@ -102,7 +107,7 @@ static bool folder_holds(const char *folder, const char *inner) {
 }
 
 static void bind_mount(Compose *c, Service *s, const Mount *m, const char *path) {
-        auto_cleanup(freep) char *source = bind_path(m->source);
+        auto_cleanup(freep) char *source = bind_path(c, m->source);
         const Service *owner = &c->services[s->owner];
 
         if (!source)
@@ -242,7 +247,7 @@ static void declared_file(Compose *c, Service *s, const char *kind, const char *
 
         if (file) {
                 text = compose_text(c, file, path);
-                source = text ? bind_path(text) : NULL;
+                source = text ? bind_path(c, text) : NULL;
                 if (!source || !*source) {
                         compose_say(c, place, path, REFUSED,
                                     "'%.80s' is not a file of the repository", name);

@@ -26,8 +26,9 @@ static void place_part(Compose *c, Service *s, const char *part, YamlPlace place
 /* ---- where it runs ---- */
 
 /* "./api/" is "api", "." is "": owned; NULL for what leads out of the checkout. */
-static char *folder_normalise(const char *path) {
+static char *folder_normalise(Compose *c, const char *path) {
         auto_strbuf b = { 0 };
+        char *folder;
 
         if (*path == '/' || *path == '~' || strstr(path, "://") || strchr(path, ':'))
                 return NULL;
@@ -42,7 +43,9 @@ static char *folder_normalise(const char *path) {
                 }
                 path += n + (path[n] == '/');
         }
-        return strbuf_take(&b);
+        folder = strbuf_take(&b);
+        c->no_memory = c->no_memory || !folder;
+        return folder;
 }
 
 static const YamlNode *build_context(const Service *s) {
@@ -56,7 +59,7 @@ char *service_folder(Compose *c, const Service *s) {
         auto_cleanup(freep) char *text = context ? compose_text(c, context, NULL) : NULL;
         char *folder;
 
-        folder = folder_normalise(text ? text : "");
+        folder = folder_normalise(c, text ? text : "");
         return folder ? folder : strdup("");
 }
 
@@ -64,7 +67,7 @@ static void do_build(Compose *c, Service *s, const YamlNode *value, const char *
         static const char *const known[] = { "context", "dockerfile", "dockerfile_inline" };
         const YamlNode *context = build_context(s);
         auto_cleanup(freep) char *text = context ? compose_text(c, context, path) : strdup(".");
-        auto_cleanup(freep) char *folder = text ? folder_normalise(text) : NULL;
+        auto_cleanup(freep) char *folder = text ? folder_normalise(c, text) : NULL;
 
         if (!folder) {
                 compose_say(c, context ? context->place : value->place, path, REFUSED,
@@ -112,13 +115,17 @@ static void do_working_dir(Compose *c, Service *s, const YamlNode *value, const 
 static json_t *command_of(Compose *c, const YamlNode *node, const char *path) {
         auto_cleanup(freep) char *line = NULL;
         json_t *words = NULL;
+        int r;
 
         if (!node || node->kind == YAML_KIND_NULL)
                 return NULL;
         if (node->kind == YAML_KIND_LIST)
                 return node->n_items > 0 ? compose_texts(c, node, path) : NULL;
         line = compose_text(c, node, path);
-        if (!line || compose_split(line, &words) < 0) {
+        r = line ? compose_split(line, &words) : -EINVAL;
+        if (r == -ENOMEM)
+                c->no_memory = true;
+        if (r < 0) {
                 compose_say(
                         c, node->place, path, REFUSED,
                         "This is not a command: a list of texts, or one line with closed quotes");
@@ -157,11 +164,12 @@ static void do_entrypoint(Compose *c, Service *s, const YamlNode *value, const c
 
 /* "8080" or "8000-8003"; false for anything else. */
 static bool port_range(const char *text, uint64_t *from, uint64_t *to) {
-        auto_cleanup(freep) char *copy = strdup(text);
-        char *dash = copy ? strchr(copy, '-') : NULL;
+        char copy[16], *dash;
 
-        if (!copy)
+        if (strlen(text) >= sizeof(copy))
                 return false;
+        strcpy(copy, text);
+        dash = strchr(copy, '-');
         if (dash)
                 *dash = 0;
         if (str_to_u64(copy, 65535, from) < 0 || *from == 0)
@@ -170,15 +178,28 @@ static bool port_range(const char *text, uint64_t *from, uint64_t *to) {
         return !dash || (str_to_u64(dash + 1, 65535, to) == 0 && *to >= *from && *to - *from < 100);
 }
 
-static bool port_add(Compose *c, Service *s, const char *port, const char *protocol,
-                     YamlPlace place) {
+/* The workloads of an environment share one network: what another one listens on, or NULL. */
+static const Service *port_owner(const Compose *c, const Service *owner, const char *name) {
+        for (size_t i = 0; i < c->n_services; i++) {
+                const Service *other = &c->services[i];
+                const json_t *service = json_object_get(other->document, "service");
+
+                if (other != owner && json_object_get(json_object_get(service, "ports"), name))
+                        return other;
+        }
+        return NULL;
+}
+
+/* 0 added, -EEXIST after saying whose it is, -EINVAL for what is no port. */
+static int port_add(Compose *c, Service *s, const char *port, const char *protocol, YamlPlace place,
+                    const char *path) {
         Service *owner = &c->services[s->owner];
         uint64_t from, to;
         json_t *ports;
 
         if (!port_range(port, &from, &to) ||
             (strcasecmp(protocol, "tcp") != 0 && strcasecmp(protocol, "udp") != 0))
-                return false;
+                return -EINVAL;
         ports = compose_object(c, compose_object(c, owner->document, "service"), "ports");
         for (uint64_t p = from; p <= to; p++) {
                 bool udp = strcasecmp(protocol, "udp") == 0;
@@ -187,27 +208,42 @@ static bool port_add(Compose *c, Service *s, const char *port, const char *proto
                 auto_cleanup(freep) char *pointer =
                         str_format("/service/ports/%s", name ? name : "");
 
+                const Service *other;
+
                 if (!name || !pointer) {
                         c->no_memory = true;
-                        return true;
+                        return 0;
+                }
+                other = port_owner(c, owner, name);
+                if (other) {
+                        compose_say(c, place, path, REFUSED,
+                                    "'%s' listens on port %u%s too, and the services of an "
+                                    "environment share one network: give one of them another port",
+                                    other->name, (unsigned) p, udp ? "/udp" : "");
+                        return -EEXIST;
                 }
                 compose_set(
                         c, ports, name,
                         json_pack("{s:i, s:s}", "port", (int) p, "protocol", udp ? "UDP" : "TCP"));
                 compose_place(c, owner, pointer, place);
         }
-        return true;
+        return 0;
 }
 
 static void port_short(Compose *c, Service *s, const YamlNode *item, const char *path) {
         auto_cleanup(freep) char *text = compose_text(c, item, path);
         char *slash = text ? strchr(text, '/') : NULL, *colon;
+        int r;
 
         if (slash)
                 *slash = 0;
         colon = text ? strrchr(text, ':') : NULL;
-        if (!text ||
-            !port_add(c, s, colon ? colon + 1 : text, slash ? slash + 1 : "tcp", item->place)) {
+        r = text ? port_add(c, s, colon ? colon + 1 : text, slash ? slash + 1 : "tcp", item->place,
+                            path)
+                 : -EINVAL;
+        if (r == -EEXIST)
+                return;
+        if (r < 0) {
                 compose_say(
                         c, item->place, path, REFUSED,
                         "This is not a port: [HOST:]CONTAINER[/tcp|/udp], up to 100 in a range");
@@ -225,9 +261,14 @@ static void port_long(Compose *c, Service *s, const YamlNode *item, const char *
                                             "mode",   "name",     "app_protocol" };
         const YamlNode *target = yaml_get(item, "target"), *protocol = yaml_get(item, "protocol");
         auto_cleanup(freep) char *port = target ? compose_text(c, target, path) : NULL;
-        auto_cleanup(freep) char *kind = protocol ? compose_text(c, protocol, path) : strdup("tcp");
+        auto_cleanup(freep) char *kind = protocol ? compose_text(c, protocol, path) : NULL;
+        int r = -EINVAL;
 
-        if (!port || !kind || !port_add(c, s, port, kind, item->place)) {
+        if (port && (!protocol || kind))
+                r = port_add(c, s, port, kind ? kind : "tcp", item->place, path);
+        if (r == -EEXIST)
+                return;
+        if (r < 0) {
                 compose_say(c, item->place, path, REFUSED,
                             "A port needs a 'target' from 1 to 65535");
                 return;

@@ -182,6 +182,8 @@ int compose_split(const char *line, json_t **ret) {
         auto_cleanup(json_decrefp) json_t *words = json_array();
         const char *at = line + strspn(line, " \t\n");
 
+        if (!words)
+                return -ENOMEM;
         while (*at) {
                 auto_cleanup(freep) char *word = NULL;
                 auto_strbuf b = { 0 };

@@ -368,10 +368,11 @@ static void check_top(Compose *c) {
                 check_volume(c, &volumes->entries[i]);
 }
 
-static bool name_is_label(const char *name) {
+static bool name_is_label(Compose *c, const char *name) {
         auto_cleanup(freep) char *label = compose_label(name);
 
-        return label && streq(label, name);
+        c->no_memory = c->no_memory || !label;
+        return !label || streq(label, name);
 }
 
 static int services_init(Compose *c) {
@@ -402,7 +403,7 @@ static int services_init(Compose *c) {
                                 .owner = i,
                                 .settings = json_object(),
                                 .places = json_object() };
-                if (!name_is_label(s->name))
+                if (!name_is_label(c, s->name))
                         compose_say(
                                 c, s->place, "", REFUSED,
                                 "'%.80s' must be two or more of a-z, 0-9 and inner '-' to be the "

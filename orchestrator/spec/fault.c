@@ -39,14 +39,24 @@ static SpecFault *faults_grow(SpecFaults *f) {
         return &f->items[f->n_items];
 }
 
+void spec_faults_no_memory(SpecFaults *f) {
+        f->no_memory = true;
+        f->n_dropped++;
+}
+
 void spec_faults_add(SpecFaults *f, SpecStage stage, const char *file, unsigned line,
                      unsigned column, const char *path, const char *hint, const char *fmt, ...) {
         SpecFault *fault;
         va_list args;
         int r;
 
-        if (f->n_items >= LIMIT_SPEC_FAULTS || !(fault = faults_grow(f))) {
+        if (f->n_items >= LIMIT_SPEC_FAULTS) {
                 f->n_dropped++;
+                return;
+        }
+        fault = faults_grow(f);
+        if (!fault) {
+                spec_faults_no_memory(f);
                 return;
         }
         va_start(args, fmt);
@@ -63,7 +73,7 @@ void spec_faults_add(SpecFaults *f, SpecStage stage, const char *file, unsigned 
             str_replace(&fault->path, path ? path : "") < 0 ||
             str_replace(&fault->hint, hint) < 0) {
                 fault_done(fault);
-                f->n_dropped++;
+                spec_faults_no_memory(f);
                 return;
         }
         f->n_items++;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <jansson.h>
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "orchestrator/base/error.h"
@@ -32,12 +33,16 @@ typedef struct SpecFaults {
         SpecFault *items;
         size_t n_items;
         size_t n_dropped;
+        bool no_memory; /* what was found is not to be relied on */
 } SpecFaults;
 
-/* Copies the strings. Out of memory counts the fault as dropped. hint may be NULL. */
+/* Copies the strings. Out of memory: spec_faults_no_memory(). hint may be NULL. */
 void spec_faults_add(SpecFaults *f, SpecStage stage, const char *file, unsigned line,
                      unsigned column, const char *path, const char *hint, const char *fmt, ...)
         __attribute__((format(printf, 8, 9)));
+/* Something could not be checked for want of memory: counts as a fault, so that nobody goes on, and
+ * spec_faults_error() gives -ENOMEM. */
+void spec_faults_no_memory(SpecFaults *f);
 /* What the YAML layer said, of stage yaml. */
 void spec_faults_add_yaml(SpecFaults *f, const YamlTree *t);
 /* By file as first seen, then line, then column. */

@@ -37,7 +37,7 @@ int spec_faults_error(SpecFaults *faults, Error *reterr) {
         const SpecFault *f;
 
         spec_faults_sort(faults);
-        if (faults->n_items == 0)
+        if (faults->n_items == 0 || faults->no_memory)
                 return -ENOMEM; /* faults that could not be kept */
         f = &faults->items[0];
         if (f->line > 0)

@@ -226,15 +226,19 @@ int placeholder_substitute(const char *string, const json_t *metadata, Placehold
         return 0;
 }
 
-char *placeholder_whole_resource(const char *string) {
+int placeholder_whole_resource(const char *string, char **ret) {
         PlaceholderScan scan = { .string = string };
         auto_cleanup(strv_freep) char **parts = NULL;
         PlaceholderPart part;
 
+        *ret = NULL;
         if (!placeholder_next(&scan, &part) || !part.reference || string[scan.at])
-                return NULL;
+                return 0;
         parts = placeholder_split(part.text, part.size);
-        if (!parts || !streq(parts[0], "resources") || !parts[1] || !*parts[1] || parts[2])
-                return NULL;
-        return strdup(parts[1]);
+        if (!parts)
+                return -ENOMEM;
+        if (!streq(parts[0], "resources") || !parts[1] || !*parts[1] || parts[2])
+                return 0;
+        *ret = strdup(parts[1]);
+        return *ret ? 0 : -ENOMEM;
 }

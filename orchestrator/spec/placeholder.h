@@ -49,5 +49,5 @@ int placeholder_substitute(const char *string, const json_t *metadata, Placehold
                            void *userdata, char **ret, Error *reterr);
 
 /* NAME when the whole string is "${resources.NAME}", owned, else NULL: the form that a volume source
- * takes. */
-char *placeholder_whole_resource(const char *string);
+ * takes. 0 or -ENOMEM. */
+int placeholder_whole_resource(const char *string, char **ret);

@@ -122,11 +122,12 @@ static int from_devfile(Planner *p, const ScoreDocument *d, json_t **ret, Error 
 
 /* ---- Procfile ---- */
 
-/* The command of an entry "NAME: COMMAND", or NULL. */
-static char *procfile_entry(const char *text, const char *name) {
+/* The command of an entry "NAME: COMMAND", if there is one and *ret is none yet. */
+static int procfile_entry(const char *text, const char *name, char **ret) {
         size_t n = strlen(name);
 
-        for (const char *line = text; *line; line += strcspn(line, "\n"), line += *line == '\n') {
+        for (const char *line = text; *line && !*ret;
+             line += strcspn(line, "\n"), line += *line == '\n') {
                 const char *at = line + n;
                 size_t size;
 
@@ -136,10 +137,10 @@ static char *procfile_entry(const char *text, const char *name) {
                 size = strcspn(at, "\r\n");
                 while (size > 0 && (at[size - 1] == ' ' || at[size - 1] == '\t'))
                         size--;
-                if (size > 0)
-                        return strndup(at, size);
+                if (size > 0 && !(*ret = strndup(at, size)))
+                        return -ENOMEM;
         }
-        return NULL;
+        return 0;
 }
 
 static int from_procfile(Planner *p, const ScoreDocument *d, json_t **ret, Error *reterr) {
@@ -152,11 +153,11 @@ static int from_procfile(Planner *p, const ScoreDocument *d, json_t **ret, Error
                 return r;
         if (strlen(text) != size || !utf8_valid(text, size))
                 return error_set(reterr, -EINVAL, "'%s' is not text", path);
-        line = procfile_entry(text, d->workload);
-        if (!line)
-                line = procfile_entry(text, "web");
-        if (!line)
-                return 0;
+        r = procfile_entry(text, d->workload, &line);
+        if (r == 0)
+                r = procfile_entry(text, "web", &line);
+        if (r < 0 || !line)
+                return r;
         *ret = shell(line);
         return *ret ? 0 : -ENOMEM;
 }
@@ -183,8 +184,10 @@ int plan_command(Planner *p, const ScoreDocument *d, const char *container, bool
         *ret = NULL;
         for (size_t i = 0; i < N_ELEMENTS(sources) && !*ret && r == 0; i++)
                 r = sources[i](p, d, ret, &error);
-        if (r == -ENOMEM || !pointer)
+        if (r == -ENOMEM || !pointer) {
+                json_decref(TAKE(*ret));
                 return -ENOMEM;
+        }
         if (r < 0)
                 planner_fault(p, d, pointer, NULL, "%s", error_text(&error, r));
         else if (!*ret)

@@ -140,11 +140,14 @@ static int volume_add(const Maker *m, const char *target, const json_t *volume, 
         auto_cleanup(freep) char *pointer = pointer_to(m, "volumes", target), *name = NULL,
                                  *at = NULL;
         const char *path = json_string_value(json_object_get(volume, "path")), *key;
+        json_t *made;
 
         if (!pointer)
                 return -ENOMEM;
         at = plan_target(m->planner, m->document, pointer, target);
-        name = placeholder_whole_resource(json_string_value(json_object_get(volume, "source")));
+        if (placeholder_whole_resource(json_string_value(json_object_get(volume, "source")),
+                                       &name) < 0)
+                return -ENOMEM;
         key = name ? score_project_key(m->planner->project, m->document->workload, name) : NULL;
         if (!key)
                 planner_fault(m->planner, m->document, pointer, "source: ${resources.NAME}",
@@ -154,10 +157,13 @@ static int volume_add(const Maker *m, const char *target, const json_t *volume, 
                               "'path' must stay inside the volume: no '..' and no leading '/'");
         if (!at || !key)
                 return 0;
-        return json_array_append_new(
-                to, json_pack("{s:s, s:{s:s}, s:s*, s:b}", "target", at, "source", "$outputs", key,
-                              "path", path && *path ? path : NULL, "read_only",
-                              json_is_true(json_object_get(volume, "readOnly"))));
+        made = json_pack("{s:s, s:{s:s}, s:b}", "target", at, "source", "$outputs", key,
+                         "read_only", json_is_true(json_object_get(volume, "readOnly")));
+        if (path && *path && json_object_set_new(made, "path", json_string(path)) < 0) {
+                json_decref(made);
+                return -ENOMEM;
+        }
+        return json_array_append_new(to, made);
 }
 
 static int make_volumes(const Maker *m) {

@@ -1,6 +1,7 @@
 /* Finding and reading the dependency file: mayfly.yaml, else score.yaml, else compose.yaml. */
 #include "orchestrator/base/limits.h"
 #include "orchestrator/base/str.h"
+#include "orchestrator/glue/json.h"
 #include "orchestrator/spec/compose.h"
 #include "orchestrator/spec/file.h"
 #include "orchestrator/spec/plan-internal.h"
@@ -162,7 +163,7 @@ static int load_compose(Planner *p, const char *file, const char *text, size_t s
                 return r;
         json_array_foreach(json_object_get(made, "documents"), i, item) {
                 auto_cleanup(freep) char *score =
-                        json_dumps(json_object_get(item, "score"), JSON_COMPACT);
+                        json_text(json_object_get(item, "score"));
 
                 r = score ? document_add(p, file, score, strlen(score), &documents) : -ENOMEM;
                 if (r < 0)

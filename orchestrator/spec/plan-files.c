@@ -72,6 +72,8 @@ char *plan_target(Planner *p, const ScoreDocument *d, const char *pointer, const
                 return NULL;
         }
         text = strbuf_take(&b);
+        if (!text)
+                spec_faults_no_memory(p->faults);
         if (text && target_is_taken(text)) {
                 planner_fault(p, d, pointer, NULL, "Nothing can be put at '%.200s'", target);
                 free(text);
@@ -103,7 +105,9 @@ static void check_references(const FileMaker *m, const char *source, const char 
                 if (!part.reference)
                         continue;
                 r = placeholder_check(part.text, part.size, &parts, NULL, &error);
-                if (r < 0)
+                if (r == -ENOMEM)
+                        spec_faults_no_memory(m->planner->faults);
+                else if (r < 0)
                         planner_fault(m->planner, m->document, m->pointer,
                                       "noExpand: true, or $${...} in the file", "In '%s': %s",
                                       source, error_text(&error, r));

@@ -21,17 +21,24 @@ static json_t *lookup(void *userdata, const char *name) {
 }
 
 /* The identity of the resource when the source is "${resources.NAME}" and nothing else. */
-static char *volume_identity(const Renderer *v, const char *string) {
-        auto_cleanup(freep) char *name = placeholder_whole_resource(string);
-        const json_t *declared = name ? json_object_get(v->resources, name) : NULL;
+static char *volume_identity(Renderer *v, const char *string) {
+        auto_cleanup(freep) char *name = NULL;
+        char *key = NULL;
 
-        return declared ? score_resource_key(v->document->workload, name, declared) : NULL;
+        v->r = v->r < 0 ? v->r : placeholder_whole_resource(string, &name);
+        if (name && json_object_get(v->resources, name)) {
+                key = score_resource_key(v->document->workload, name,
+                                         json_object_get(v->resources, name));
+                v->r = key ? v->r : -ENOMEM;
+        }
+        return key;
 }
 
 /* The string resolved, a new reference; a fault leaves it as it is. */
 static json_t *resolved(Renderer *v, json_t *string, bool volume) {
         auto_cleanup(freep) char *text =
                 volume ? volume_identity(v, json_string_value(string)) : NULL;
+        json_t *made = NULL;
         auto_error e = { 0 };
         int r = 0;
 
@@ -46,7 +53,11 @@ static json_t *resolved(Renderer *v, json_t *string, bool volume) {
                                      r == -ENOENT ? "say it in the file given with --outputs"
                                                   : NULL,
                                      "%s", error_text(&e, r));
-        return r < 0 ? json_incref(string) : json_string(text);
+        if (r == 0)
+                made = json_string(text);
+        if (r == 0 && !made)
+                v->r = -ENOMEM;
+        return made ? made : json_incref(string);
 }
 
 static size_t enter(Renderer *v, const char *key) {

@@ -115,9 +115,13 @@ static YamlPlace place_of(const Meaning *m, const YamlNode *node, const Placehol
 
 static bool placeholder_good(const Meaning *m, const PlaceholderPart *part) {
         auto_cleanup(strv_freep) char **parts = NULL;
+        int r = placeholder_check(part->text, part->size, &parts, NULL, NULL);
 
-        return placeholder_check(part->text, part->size, &parts, NULL, NULL) == 0 &&
-               (!streq(parts[0], "resources") || map_get(m->resources, parts[1]));
+        if (r == -ENOMEM) {
+                spec_faults_no_memory(m->faults);
+                return true;
+        }
+        return r == 0 && (!streq(parts[0], "resources") || map_get(m->resources, parts[1]));
 }
 
 static void check_string(Meaning *m, const YamlNode *node) {
@@ -140,9 +144,11 @@ static void check_string(Meaning *m, const YamlNode *node) {
                         m->faults->n_dropped++;
                         continue;
                 }
-                if (placeholder_check(part.text, part.size, &parts, &hint, &e) < 0)
+                if (placeholder_check(part.text, part.size, &parts, &hint, &e) < 0 && e.code != 0)
                         say(m, m->faults, place_of(m, node, &part, &at), hint, "%s",
                             error_text(&e, e.code));
+                else if (!parts)
+                        spec_faults_no_memory(m->faults);
                 else
                         fault_unknown_resource(m, &part, parts[1], place_of(m, node, &part, &at));
         }

@@ -103,7 +103,7 @@ static int run_stages(ScoreDocument *d, const char *text, size_t size,
                 r = score_check_meaning(d->root, d->file, text, size, faults, notices);
         if (r == 0 && faults->n_items + faults->n_dropped > before)
                 r = -EINVAL;
-        return r;
+        return faults->no_memory ? -ENOMEM : r;
 }
 
 static int first_fault(const SpecFaults *faults, size_t from, Error *reterr) {

@@ -125,9 +125,10 @@ static int read_integer(Reader *v, const Shape *shape, const YamlNode *node, con
 
 static int read_scalar(Reader *v, const Shape *shape, const YamlNode *node, const char *path,
                        json_t **ret) {
-        if (!node_is_scalar(node) || yaml_to_json(node, ret, NULL) < 0)
-                return wrong_kind(v, node, path, "text, a number, true or false");
-        return 0;
+        int r = node_is_scalar(node) ? yaml_to_json(node, ret, NULL) : -EINVAL;
+
+        return r == 0 || r == -ENOMEM ? r
+                                      : wrong_kind(v, node, path, "text, a number, true or false");
 }
 
 static int read_list(Reader *v, const Shape *inner, const YamlNode *node, const char *path,

@@ -43,12 +43,13 @@ static void check_substitution(const char *string) {
         json_auto_t *metadata = json_pack("{s:s, s:{s:i}}", "name", "shop", "a.b", "c", 1);
         json_auto_t *resources =
                 json_pack("{s:{s:s, s:[b]}}", "db", "host", "${metadata.name} $$", "l", 1);
-        auto_cleanup(freep) char *text = NULL, *name = placeholder_whole_resource(string);
+        auto_cleanup(freep) char *text = NULL, *name = NULL;
         auto_error e = { 0 };
         int r;
 
         r = placeholder_substitute(string, metadata, lookup, resources, &text, &e);
         assert(r == 0 ? text != NULL : e.message != NULL);
+        assert(placeholder_whole_resource(string, &name) == 0);
         assert(!name || placeholder_in(string));
         if (!strchr(string, '$'))
                 assert(strcmp(text, string) == 0);

@@ -512,7 +512,7 @@ static void test_refused(void **state) {
                 { "services:\n  web: {build: .}\n", "has no command", 2 },
                 { "services:\n  aa: {build: ., command: x, ports: [80]}\n"
                   "  bb: {build: ., command: x, ports: [80]}\n",
-                  "'aa' and 'bb' both listen on port 80/TCP", 3 },
+                  "'aa' listens on port 80 too", 3 },
                 { "include: [a]\nservices: {web: {build: ., command: x}}\n", "one file", 1 },
         };
 

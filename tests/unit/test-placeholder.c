@@ -140,11 +140,14 @@ static void test_whole_resource(void **state) {
                                           "${metadata.name}",
                                           "${resources}",
                                           "${resources.}" };
-        auto_cleanup(freep) char *name = placeholder_whole_resource("${resources.data}");
+        auto_cleanup(freep) char *name = NULL, *other = NULL;
 
+        assert_int_equal(placeholder_whole_resource("${resources.data}", &name), 0);
         assert_string_equal(name, "data");
-        for (size_t i = 0; i < N_ELEMENTS(no); i++)
-                assert_null(placeholder_whole_resource(no[i]));
+        for (size_t i = 0; i < N_ELEMENTS(no); i++) {
+                assert_int_equal(placeholder_whole_resource(no[i], &other), 0);
+                assert_null(other);
+        }
 }
 
 static void test_shared_quantities(void **state) {
