@@ -8,6 +8,8 @@
 #define LIMIT_SPEC_NODES         50000
 #define LIMIT_SPEC_ALIASES       10000
 #define LIMIT_SPEC_FAULTS        100
+#define LIMIT_SPEC_REPORT        1000 /* lines of what becomes of a Compose file */
+#define LIMIT_SPEC_PORTS         1000 /* of one workload */
 #define LIMIT_SPEC_SCORE_FILES   64
 #define LIMIT_SPEC_SOURCE_BYTES  (1024 * 1024)
 #define LIMIT_SPEC_SOURCES_BYTES (4 * 1024 * 1024) /* all of one generation */

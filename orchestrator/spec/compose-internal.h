@@ -40,6 +40,8 @@ typedef struct Compose {
 /* compose.c */
 void compose_say(Compose *c, YamlPlace place, const char *path, Verdict verdict, const char *fmt,
                  ...) __attribute__((format(printf, 5, 6)));
+/* As many faults as are kept: reading on would only cost time. */
+bool compose_full(const Compose *c);
 Service *compose_find(const Compose *c, const char *name);
 /* Takes value over. */
 void compose_set(Compose *c, json_t *object, const char *key, json_t *value);

@@ -1,5 +1,6 @@
 /* The keys of a service. One table: what has a function becomes part of the Score document, the others
  * have their verdict and its reason beside them. */
+#include "orchestrator/base/limits.h"
 #include "orchestrator/base/str.h"
 #include "orchestrator/spec/compose-internal.h"
 #include "orchestrator/spec/plan-internal.h"
@@ -222,6 +223,11 @@ static int port_add(Compose *c, Service *s, const char *port, const char *protoc
                                     other->name, (unsigned) p, udp ? "/udp" : "");
                         return -EEXIST;
                 }
+                if (json_object_size(ports) >= LIMIT_SPEC_PORTS) {
+                        compose_say(c, place, path, REFUSED, "A workload may have at most %d ports",
+                                    LIMIT_SPEC_PORTS);
+                        return -EEXIST;
+                }
                 compose_set(
                         c, ports, name,
                         json_pack("{s:i, s:s}", "port", (int) p, "protocol", udp ? "UDP" : "TCP"));
@@ -296,7 +302,7 @@ static void do_ports(Compose *c, Service *s, const YamlNode *value, const char *
                             "Others wait for the end of '%s', so it cannot serve a port", s->name);
                 return;
         }
-        for (size_t i = 0; i < value->n_items; i++)
+        for (size_t i = 0; i < value->n_items && !compose_full(c); i++)
                 (value->items[i]->kind == YAML_KIND_MAP ? port_long
                                                         : port_short)(c, s, value->items[i], path);
 }
@@ -616,7 +622,7 @@ void compose_service(Compose *c, Service *s) {
         if (!service_wants_image(s) && !service_is_built(s))
                 compose_say(c, s->place, "", REFUSED, "The service '%s' needs 'build' or 'image'",
                             s->name);
-        for (size_t i = 0; i < s->node->n_entries; i++)
+        for (size_t i = 0; i < s->node->n_entries && !compose_full(c); i++)
                 service_key(c, s, &s->node->entries[i]);
         if (s == owner && *s->folder)
                 compose_set(c, s->settings, "directory", json_string(s->folder));

@@ -30,7 +30,7 @@ void compose_say(Compose *c, YamlPlace place, const char *path, Verdict verdict,
         if (text)
                 utf8_repair(text); /* "%.80s" may have cut a character */
         if (!text ||
-            (json_array_size(c->report) < LIMIT_SPEC_NODES &&
+            (json_array_size(c->report) < LIMIT_SPEC_REPORT &&
              json_array_append_new(c->report,
                                    json_pack("{s:i, s:i, s:s, s:s, s:s}", "line", (int) place.line,
                                              "column", (int) place.column, "path", path, "verdict",
@@ -39,6 +39,10 @@ void compose_say(Compose *c, YamlPlace place, const char *path, Verdict verdict,
         if (to)
                 spec_faults_add(to, SPEC_STAGE_SEMANTIC, c->request->file, place.line, place.column,
                                 path, NULL, "%s", text ? text : "");
+}
+
+bool compose_full(const Compose *c) {
+        return c->request->faults->n_items >= LIMIT_SPEC_FAULTS;
 }
 
 /* ---- small helpers ---- */

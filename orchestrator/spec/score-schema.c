@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <strings.h>
 
+#include "orchestrator/base/limits.h"
 #include "orchestrator/base/str.h"
 #include "orchestrator/glue/json.h"
 #include "orchestrator/spec/score-parts.h"
@@ -246,11 +247,16 @@ static const char *mistake_hint(const Rule *rule, const char *key) {
 }
 
 static void fault_unknown(Checker *c, const Rule *rule, const YamlEntry *entry) {
-        auto_cleanup(freep) char *what = quoted(entry->key), *near_hint = NULL;
+        auto_cleanup(freep) char *what = NULL, *near_hint = NULL;
         const char *names[16] = { NULL }, *hint = mistake_hint(rule, entry->key), *near;
         auto_strbuf list = { 0 };
         size_t n = 0;
 
+        if (c->faults->n_items >= LIMIT_SPEC_FAULTS) { /* no hints for what is not kept */
+                c->faults->n_dropped++;
+                return;
+        }
+        what = quoted(entry->key);
         for (const Field *field = rule->fields; field->name && n < N_ELEMENTS(names) - 1; field++) {
                 names[n++] = field->name;
                 strbuf_addf(&list, "%s%s", n > 1 ? ", " : "it may have ", field->name);
