@@ -4,14 +4,12 @@ import json
 import os
 import pathlib
 import subprocess
-import sys
 import time
 
 import pytest
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "crash"))
 import host as hosts
-import world
+import host_world as world
 
 pytestmark = pytest.mark.skipif(os.getuid() != 0, reason="needs root: network namespaces with an address of their own")
 
