@@ -95,8 +95,7 @@ static int on_exec(void *userdata, json_t *line) {
         }
         if (output_end(o, line) || !json_is_string(text) || o->cli->json)
                 return fflush(stdout) == 0 ? 0 : -EIO;
-        put(o, out, json_string_value(text), json_string_length(text));
-        fputc('\n', out);
+        put(o, out, json_string_value(text), json_string_length(text)); /* as it came, in pieces */
         return fflush(out) == 0 ? 0 : -EIO;
 }
 

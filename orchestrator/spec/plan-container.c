@@ -179,6 +179,11 @@ static int make_volumes(const Maker *m) {
 
 /* ---- order, amounts, probes ---- */
 
+static bool has_probe(const json_t *container) {
+        return json_object_get(container, "readinessProbe") ||
+               json_object_get(container, "livenessProbe");
+}
+
 static int make_before(const Maker *m) {
         auto_cleanup(json_decrefp) json_t *made = json_array();
         const char *name, *ready;
@@ -186,6 +191,17 @@ static int make_before(const Maker *m) {
 
         json_object_foreach(json_object_get(m->container, "before"), name, other) {
                 ready = json_string_value(json_object_get(other, "ready"));
+                if (ready && streq(ready, "healthy") && !has_probe(m->container)) {
+                        auto_cleanup(freep) char *pointer = pointer_to(m, "before", name);
+
+                        if (!pointer)
+                                return -ENOMEM;
+                        planner_note(m->planner, m->document, pointer,
+                                     "give it a readinessProbe, or wait for 'started'",
+                                     "The container '%s' has no probe, so it can never be healthy, "
+                                     "which '%s' waits for",
+                                     m->name, name);
+                }
                 if (json_array_append_new(made, json_pack("{s:s, s:s}", "container", name, "ready",
                                                           ready ? ready : "started")) < 0)
                         return -ENOMEM;

@@ -62,10 +62,14 @@ static bool target_is_taken(const char *target) {
 }
 
 char *plan_target(Planner *p, const ScoreDocument *d, const char *pointer, const char *target) {
+        auto_cleanup(freep) char *folder = *target == '/' ? NULL : plan_workload_folder(p, d);
         auto_strbuf b = { 0 };
         char *text;
 
-        strbuf_add(&b, *target == '/' ? "" : "/app"); /* where the workload's own folder is */
+        if (*target != '/') /* the checkout is there, and the workload starts in its own folder */
+                strbuf_addf(&b, "/app%s%s", folder && *folder ? "/" : "", folder ? folder : "");
+        if (*target != '/' && !folder)
+                b.broken = true;
         if (!path_normalise(target, &b)) {
                 planner_fault(p, d, pointer, NULL, "The target '%.200s' must not go up with '..'",
                               target);

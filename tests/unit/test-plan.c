@@ -311,7 +311,7 @@ static void test_workload_params(void **state) {
                      "{\"binary\":\"AAECAw==\",\"mode\":\"0644\",\"target\":\"/etc/c\"}");
         assert_param(&o, API, "containers/1/files/3",
                      "{\"content\":{\"$text\":\"hello ${resources.db.host} $$\"},\"mode\":\"0644\","
-                     "\"target\":\"/app/rel/d\"}");
+                     "\"target\":\"/app/svc/rel/d\"}");
         assert_param(&o, API, "containers/1/files/4",
                      "{\"binary\":\"/wAB\",\"mode\":\"0644\",\"target\":\"/e\"}");
         assert_param(&o, API, "containers/1/volumes",
