@@ -84,6 +84,11 @@ static ApiCall *call_free(ApiCall *c) {
                         c->next->link = c->link;
         }
         branches_cancel(c->job);
+        if (c->m->engine) {
+                engine_verify_cancel(c->verify);
+                if (c->looking)
+                        engine_orphans_forget(c->m->engine, c);
+        }
         free(c->args[0]);
         free(c->args[1]);
         json_decref(c->body);

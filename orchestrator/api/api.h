@@ -40,6 +40,8 @@ struct ApiCall {
         json_t *result;
         char *environment;
         BranchesJob *job; /* what it waits for; cancelled with it */
+        EngineVerify *verify;
+        bool looking; /* for orphans */
 };
 
 int api_start(Manager *m, Error *reterr);
@@ -94,4 +96,9 @@ int api_environment_retry(ApiCall *c, Error *reterr);
 int api_environment_logs(ApiCall *c, Error *reterr);
 int api_environment_exec(ApiCall *c, Error *reterr);
 int api_receipt_show(ApiCall *c, Error *reterr);
+int api_receipt_verify(ApiCall *c, Error *reterr);
+int api_orphan_list(ApiCall *c, Error *reterr);
+int api_orphan_look(ApiCall *c, Error *reterr);
+int api_orphan_remove(ApiCall *c, Error *reterr);
+int api_orphan_adopt(ApiCall *c, Error *reterr);
 int api_event_list(ApiCall *c, Error *reterr);

@@ -99,3 +99,30 @@ int api_receipt_show(ApiCall *c, Error *reterr) {
 
         return r == 0 ? receipt_json(c, &receipt, others, &c->result) : r;
 }
+
+/* ---- held against the world ---- */
+
+static void on_verified(void *userdata, json_t *report) {
+        ApiCall *c = userdata;
+        bool holds = json_is_true(json_object_get(c->result, "holds")) &&
+                     json_is_true(json_object_get(report, "gone"));
+        int r = report && json_object_set_new(c->result, "world", report) == 0 &&
+                                json_object_set_new(c->result, "verified", json_boolean(holds)) == 0
+                        ? 0
+                        : -ENOMEM;
+
+        c->verify = NULL;
+        api_finish(c, r, NULL);
+}
+
+int api_receipt_verify(ApiCall *c, Error *reterr) {
+        auto_cleanup(receipt_done) Receipt receipt = { 0 };
+        json_auto_t *others = json_array();
+        int r = others ? api_receipt_find(c, &receipt, others, reterr) : -ENOMEM;
+
+        if (r == 0)
+                r = receipt_json(c, &receipt, others, &c->result);
+        if (r == 0)
+                r = engine_verify(c->m->engine, &receipt, on_verified, c, &c->verify, reterr);
+        return r == 0 ? API_LATER : r;
+}

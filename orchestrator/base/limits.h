@@ -127,6 +127,15 @@
 #define LIMIT_REPAIR_CALM_MS                 (10LL * 60 * 1000) /* ready for this long: repairs count anew */
 #define LIMIT_DRAIN_MS                       3000 /* between a route's move and the end of what it left */
 #define LIMIT_ORPHANS                        1000
+#define LIMIT_ORPHAN_TIMES                   3 /* complete lists, over LIMIT_ORPHAN_AGE_MS */
+#define LIMIT_ORPHAN_AGE_MS                  (24LL * 60 * 60 * 1000)
+#define LIMIT_ORPHAN_LOOK_MS                 (12LL * 60 * 60 * 1000) /* while one is known */
+#define LIMIT_VERIFIES                       8   /* receipts that are held against the world at once */
+#define LIMIT_VERIFY_LOOKS                   500 /* resources of one that are inspected; of more, the newest */
+#define LIMIT_INTENT_KEEP_MS                 (7LL * 24 * 60 * 60 * 1000)  /* ended ones */
+#define LIMIT_GONE_ROUTE_MS                  (90LL * 24 * 60 * 60 * 1000) /* how long an address says who was there */
+#define LIMIT_PRUNE_MS                       (60LL * 60 * 1000) /* between two batches */
+#define LIMIT_PRUNE_ROWS                     500                /* of each kind in one batch */
 #define LIMIT_NOTES                          20 /* of one resource, see LIMIT_PROVIDER_MESSAGE_BYTES */
 #define LIMIT_REPORT_ENTRIES                 500 /* things removed or absent in one answer */
 #define LIMIT_REPORT_NAME_BYTES              300

@@ -25,6 +25,7 @@ int command_reap(Cli *cli);
 int command_freeze(Cli *cli);
 int command_unfreeze(Cli *cli);
 int command_compare(Cli *cli);
+int command_orphans(Cli *cli);
 int command_receipt(Cli *cli);
 int command_status(Cli *cli);
 int command_hook_install(Cli *cli);

@@ -163,10 +163,28 @@ const CliCommand cli_commands[] = {
           .args = "ENVIRONMENT",
           .summary = "show what was removed of a preview that is gone",
           .help = "ENVIRONMENT may be a name that several had: the newest is shown, the others' ids "
-                  "are listed.\nExit status 0 only when the signature holds.",
+                  "are listed.\nExit status 0 only when the signature holds and, with --verify, nothing of it "
+                  "is there.",
           .min_args = 1,
           .max_args = 1,
-          .func = command_receipt },
+          .func = command_receipt,
+          .options = OPTIONS({ "verify", 0, NULL, "look again for all that it says is gone" }) },
+        { .name = "orphans",
+          .args = "[UID]...",
+          .summary = "list what only the world or only the ledger has; remove or adopt it",
+          .help = "Nothing is removed or adopted unless you say so. What may be removed was seen in 3 "
+                  "complete\nlists over 24 hours, carries our marker, and no living preview may be "
+                  "using it.",
+          .max_args = 8,
+          .func = command_orphans,
+          .options = OPTIONS(
+                  { "look", 0, NULL, "ask the providers now" },
+                  { "remove", 0, NULL, "remove these, each looked at right before" },
+                  { "adopt", 0, NULL, "give these to the previews that their markers name" },
+                  { "all", 0, NULL, "with --remove: all that may be removed" },
+                  { "young", 0, NULL, "also what was not seen for a day" },
+                  { "dry-run", 0, NULL, "only say what would be done" }, WAIT_OPTION,
+                  TIMEOUT_OPTION) },
         { .name = "events",
           .args = "[ENVIRONMENT]",
           .summary = "print what happened",

@@ -116,10 +116,121 @@ static int tell_signature(Cli *cli, const json_t *answer) {
                         cli_string(answer, "fault"));
 }
 
+/* ---- held against the world ---- */
+
+static void print_look(const json_t *one) {
+        printf("  %s, by %s: %s", cli_string(one, "key"), cli_string(one, "provider"),
+               streq(cli_string(one, "seen"), "present") ? "it is there" : "nobody knows");
+        if (*cli_string(one, "detail")) {
+                printf(" (");
+                cli_print_text(stdout, cli_string(one, "detail"));
+                fputc(')', stdout);
+        }
+        fputc('\n', stdout);
+}
+
+static void print_world(Cli *cli, const json_t *world) {
+        const json_t *one, *uid;
+        size_t i, k, n = 0;
+
+        json_array_foreach(json_object_get(world, "looks"), i, one) {
+                const char *seen = cli_string(one, "seen");
+
+                n += streq(seen, "absent") || streq(seen, "taken");
+                if (!streq(seen, "absent") && !streq(seen, "taken"))
+                        print_look(one);
+        }
+        json_array_foreach(json_object_get(world, "lists"), i, one) {
+                json_array_foreach(json_object_get(one, "found"), k, uid)
+                        printf("  %s lists %s\n", cli_string(one, "provider"),
+                               json_string_value(uid) ?: "");
+                if (!json_is_true(json_object_get(one, "complete")))
+                        printf("  the list of %s is not complete\n", cli_string(one, "provider"));
+        }
+        if (!json_is_true(json_object_get(world, "route_gone")))
+                printf("  its address answers '%s'\n",
+                       cli_string(json_object_get(world, "route"), "answer"));
+        printf("Looked again: %zu of %zu are absent, in %zu lists there is nothing more of it.\n",
+               n, json_array_size(json_object_get(world, "looks")),
+               json_array_size(json_object_get(world, "lists")));
+        if (cli_integer(world, "only_listed") > 0)
+                printf("%lld older ones were looked for in the lists only.\n",
+                       (long long) cli_integer(world, "only_listed"));
+}
+
+/* The gateway itself, from where visitors stand: one of its own pages, or the newer preview's answer. */
+static int ask_gateway(Cli *cli, const json_t *answer) {
+        const json_t *route = json_object_get(json_object_get(answer, "world"), "route");
+        auto_cleanup(http_client_freep) HttpClient *visitor = NULL;
+        auto_cleanup(http_reply_done) HttpReply reply = { 0 };
+        auto_cleanup(freep) char *gateway = NULL, *url = NULL;
+        json_t *status = NULL;
+        int r;
+
+        if (*cli_string(route, "environment") &&
+            !streq(cli_string(route, "environment"), cli_string(answer, "id")))
+                return CLI_OK; /* another one has the address */
+        if (cli_request(cli, "GET", "/v1/status", NULL, &status) != CLI_OK)
+                return CLI_FAILED;
+        gateway = strdup(cli_string(status, "gateway"));
+        json_decref(status);
+        url = str_format("http://%s/", cli_string(route, "host"));
+        r = url && gateway ? http_client_new(NULL, &visitor, NULL) : -ENOMEM;
+        if (r == 0)
+                r = http_client_call(visitor,
+                                     &(HttpCall){ .method = "GET",
+                                                  .url = url,
+                                                  .max = 1024 * 1024,
+                                                  .timeout_ms = 15000,
+                                                  .connect_to = gateway,
+                                                  .user_agent = "mayfly-check" },
+                                     &reply, NULL);
+        if (r < 0)
+                return cli_fail(cli, CLI_FAILED, "The gateway could not be asked: %s",
+                                strerror(-r));
+        if (!reply.page)
+                return cli_fail(cli, CLI_FAILED, "Something answers at its address");
+        return CLI_OK;
+}
+
+static int verify(Cli *cli) {
+        auto_cleanup(freep) char *path = cli_path("environments", cli->args[0], "/verify");
+        json_t *answer = NULL, *world;
+        int status = cli_request(cli, "POST", path, json_object(), &answer), asked;
+
+        if (status != CLI_OK)
+                return status;
+        world = json_object_get(answer, "world");
+        asked = ask_gateway(cli, answer);
+        if (cli->json) {
+                cli_print_json(answer);
+        } else {
+                printf("%s, %s\n", cli_string(answer, "label"), cli_string(answer, "id"));
+                print_world(cli, world);
+                status = tell_signature(cli, answer);
+        }
+        if (!json_is_true(json_object_get(answer, "verified")))
+                status = CLI_FAILED;
+        if (status == CLI_OK)
+                status = asked;
+        if (!cli->json && cli_integer(world, "left") > 0)
+                status = cli_fail(cli, CLI_FAILED,
+                                  "Something of it is there; 'mayfly orphans --look' "
+                                  "lists what the ledger does not know");
+        else if (!cli->json && cli_integer(world, "unknown") > 0)
+                status = cli_fail(cli, CLI_FAILED, "Not all of it could be looked at");
+        json_decref(answer);
+        return status;
+}
+
 int command_receipt(Cli *cli) {
         auto_cleanup(freep) char *path = cli_path("environments", cli->args[0], "/receipt");
         json_t *answer = NULL;
-        int status = cli_request(cli, "GET", path, NULL, &answer);
+        int status;
+
+        if (cli_option(cli, "verify"))
+                return verify(cli);
+        status = cli_request(cli, "GET", path, NULL, &answer);
 
         if (status != CLI_OK)
                 return status;

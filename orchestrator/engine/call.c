@@ -233,7 +233,7 @@ static void call_start(Engine *e, Call *c) {
                               .verb = c->verb,
                               .deadline_ms = c->deadline_ms,
                               .request = c->request,
-                              .stream = c->kind != CALL_RESOURCE };
+                              .stream = c->kind != CALL_RESOURCE && c->kind != CALL_ORPHAN };
         auto_error error = { 0 };
         int r;
 
@@ -272,7 +272,7 @@ void call_undo_environment(Engine *e, const char *environment_id) {
         Call *c;
 
         while ((c = map_next(e->calls, &at, NULL))) {
-                if (c->kind != CALL_RESOURCE ||
+                if ((c->kind != CALL_RESOURCE && (environment_id || c->kind != CALL_ORPHAN)) ||
                     (environment_id && !streq(c->environment_id, environment_id)))
                         continue;
                 if (c->state == CALL_QUEUED)
@@ -326,6 +326,8 @@ void call_on_line(void *userdata, const char *call_id, const json_t *line) {
                 list_on_line(e, c, item);
         else if (c->kind == CALL_WATCH && item)
                 watch_on_line(e, c, item);
+        else if (c->kind == CALL_VERIFY && item)
+                verify_on_line(e, c, item);
 }
 
 void call_on_reply(void *userdata, const ProviderReply *reply) {
@@ -351,6 +353,9 @@ void call_on_reply(void *userdata, const ProviderReply *reply) {
         if (c->kind == CALL_LIST && json_is_array(reply->items))
                 json_array_foreach((json_t *) reply->items, i, item)
                         list_on_line(e, c, item);
+        if (c->kind == CALL_VERIFY && json_is_array(reply->items))
+                json_array_foreach((json_t *) reply->items, i, item)
+                        verify_on_line(e, c, item);
         if (c->kind == CALL_STREAM)
                 stream_end(e, c);
         reply_push(e, c);
@@ -451,6 +456,10 @@ int call_apply_replies(Engine *e, Error *reterr) {
                                 r = list_end(e, c, reterr);
                         else if (c->kind == CALL_WATCH)
                                 r = watch_end(e, c, reterr);
+                        else if (c->kind == CALL_ORPHAN)
+                                r = orphan_on_reply(e, c, reterr);
+                        else if (c->kind == CALL_VERIFY)
+                                verify_on_reply(e, c);
                 }
                 if (r < 0)
                         return r;

@@ -50,6 +50,8 @@ Engine *engine_free(Engine *e) {
         map_free(e->parsed);
         strv_free(e->hosts);
         late_answers_free(e);
+        verifies_free(e);
+        free(e->lookers);
         free(e->waiters);
         free(e->followers);
         free(e->freeze_reason);
@@ -149,6 +151,8 @@ static int turn_work(Engine *e, Error *reterr) {
         r = clock_check(e, reterr);
         if (r == 0 && !e->resumed) /* until a turn that did it is committed */
                 r = resume_intents(e, reterr);
+        if (r == 0 && !e->resumed)
+                r = orphans_resume(e, reterr);
         if (r == 0)
                 r = call_apply_replies(e, reterr);
         if (r == 0)
@@ -156,9 +160,17 @@ static int turn_work(Engine *e, Error *reterr) {
         if (r == 0)
                 r = reap_due(e, reterr);
         if (r == 0)
+                r = orphans_step(e, reterr);
+        if (r == 0)
+                r = strays_relook(e, reterr);
+        if (r == 0)
                 r = look_run_dirty(e, reterr);
         if (r == 0)
                 r = watch_step(e, reterr);
+        if (r == 0)
+                verifies_step(e);
+        if (r == 0 && ledger_is_open(e->ledger))
+                r = prune_step(e, reterr);
         if (r == 0 && ledger_is_open(e->ledger))
                 r = clock_store(e, reterr);
         return r;
@@ -235,6 +247,7 @@ static void turn_arm(Engine *e) {
                 next = earlier(next, retry);
                 next = earlier(next, look_next_time(e));
                 next = earlier(next, watch_next_time(e));
+                next = earlier(next, strays_next_time(e));
         }
         if (next != INT64_MAX)
                 next = next > e->now_ms ? next - e->offset_ms : e->now_ms + 1 - e->offset_ms;

@@ -102,6 +102,29 @@ int engine_why(Engine *e, const char *environment, json_t **ret, Error *reterr);
 /* Holds all destructive work, or releases it (also when a clock step holds it). */
 int engine_freeze(Engine *e, const EngineActor *a, bool on, const char *reason, Error *reterr);
 
+/* What complete lists showed on one side only: {"orphans":[...],"ghosts":[...]}. */
+int engine_orphans(Engine *e, json_t **ret, Error *reterr);
+/* Asks the providers now; done comes after the commit that stores what was found. */
+int engine_orphans_look(Engine *e, void (*done)(void *userdata, int r, const Error *error),
+                        void *userdata, Error *reterr);
+void engine_orphans_forget(Engine *e, void *userdata); /* no done afterwards */
+typedef struct OrphanWish {
+        bool dry_run;
+        bool young; /* a person looked at it: it need not have been seen for a day */
+} OrphanWish;
+/* uids NULL: all that may be removed. Explicit ones that may not are an error. */
+int engine_orphans_remove(Engine *e, const EngineActor *a, char *const *uids, OrphanWish wish,
+                          json_t **ret, Error *reterr);
+int engine_orphans_adopt(Engine *e, const EngineActor *a, char *const *uids, OrphanWish wish,
+                         json_t **ret, Error *reterr);
+
+/* Looks again for all that a receipt says is gone; changes nothing. report is taken over by done, which
+ * never comes from inside engine_verify(). */
+typedef struct EngineVerify EngineVerify;
+int engine_verify(Engine *e, const Receipt *receipt, void (*done)(void *userdata, json_t *report),
+                  void *userdata, EngineVerify **ret, Error *reterr);
+void engine_verify_cancel(EngineVerify *v); /* no done afterwards */
+
 /* Streams: logs and exec of an environment's workloads. on_line gets the provider's lines; on_end
  * comes exactly once. The call is not in the ledger: it changes nothing. */
 typedef struct EngineStream EngineStream;

@@ -7,14 +7,6 @@
  * happen; a watch that ends is begun again with growing delay, with a list for what was missed. */
 #include "orchestrator/engine/private.h"
 
-struct ListRun {
-        Map *seen;         /* uids in the list */
-        Map *suspect;      /* those of them that are not as the ledger has them */
-        json_t *strangers; /* items that the ledger does not know or has as removed */
-        size_t n_items;
-        bool overflow;
-};
-
 static const char *const watched[] = { "process" };
 
 typedef struct Watch {
@@ -59,13 +51,13 @@ static int collect_provider(void *userdata, const Resource *r) {
         return strv_contains(*providers, r->provider) ? 0 : strv_add(providers, r->provider);
 }
 
-int list_start_all(Engine *e, Error *reterr) {
+static int list_start_of(Engine *e, bool known, Error *reterr) {
         auto_cleanup(strv_freep) char **providers = NULL;
         int r;
 
         r = ledger_resource_each(e->ledger, NULL, false, collect_provider, &providers, reterr);
         /* Of a ledger that was put back nobody knows what it has forgotten, and where that is. */
-        for (size_t i = 0; r == 0 && e->held && i < e->config->n_definitions; i++)
+        for (size_t i = 0; r == 0 && known && i < e->config->n_definitions; i++)
                 if (!strv_contains(providers, e->config->definitions[i].provider))
                         r = strv_add(&providers, e->config->definitions[i].provider);
         for (char **p = providers; r == 0 && p && *p; p++) {
@@ -73,6 +65,14 @@ int list_start_all(Engine *e, Error *reterr) {
                 watch_wanted(e, *p);
         }
         return r;
+}
+
+int list_start_all(Engine *e, Error *reterr) {
+        return list_start_of(e, e->held, reterr);
+}
+
+int list_start_known(Engine *e, Error *reterr) {
+        return list_start_of(e, true, reterr);
 }
 
 /* "INSTALLATION/ENVIRONMENT/UID" of this installation and this uid. */
@@ -115,9 +115,11 @@ void list_on_line(Engine *e, Call *c, const json_t *item) {
             streq_null(present, "present") && map_put(e->sound, uid, e) < 0)
                 l->overflow = true;
         if ((r < 0 || res.state == RES_REMOVED) && json_array_size(l->strangers) < LIMIT_ORPHANS)
-                json_array_append_new(l->strangers,
-                                      json_pack("{s:s, s:s, s:s}", "uid", uid, "marker", marker,
-                                                "provider", c->provider));
+                json_array_append_new(
+                        l->strangers,
+                        json_pack("{s:s, s:s, s:s?, s:s?}", "uid", uid, "marker", marker, "type",
+                                  json_string_value(json_object_get(item, "type")), "detail",
+                                  json_string_value(json_object_get(item, "detail"))));
 }
 
 /* ---- the end of a list ---- */
@@ -162,72 +164,25 @@ static int inspect_missing(Engine *e, Call *c, bool complete, Error *reterr) {
         return r;
 }
 
-static bool known_orphan(const json_t *orphans, const char *uid) {
-        json_t *item;
-        size_t i;
-
-        json_array_foreach((json_t *) orphans, i, item)
-                if (streq_null(json_string_value(json_object_get(item, "uid")), uid))
-                        return true;
-        return false;
-}
-
-/* The value "orphans": what is known of, less what this provider's complete list has no more. */
-static int orphans_update(Engine *e, Call *c, bool complete, Error *reterr) {
-        auto_cleanup(freep) char *text = NULL, *stored = NULL;
-        json_auto_t *before = NULL, *now = json_array();
-        json_t *item;
-        size_t i;
-        int r;
-
-        if (ledger_value_get(e->ledger, "orphans", &stored, NULL) == 0)
-                before = json_loads(stored, 0, NULL);
-        json_array_foreach(before, i, item) {
-                const char *uid = json_string_value(json_object_get(item, "uid"));
-                bool mine = streq_null(json_string_value(json_object_get(item, "provider")),
-                                       c->provider);
-
-                if (uid && (!mine || !complete || map_get(c->list->seen, uid)))
-                        json_array_append(now, item);
-        }
-        json_array_foreach(c->list->strangers, i, item) {
-                auto_cleanup(resource_done) Resource res = { 0 };
-                const char *uid = json_string_value(json_object_get(item, "uid"));
-
-                /* Removed while the list was being made: it was still there when it was listed. */
-                if (ledger_resource_get(e->ledger, uid, &res, NULL) == 0 &&
-                    (res.state != RES_REMOVED || res.removed_ms >= c->started_ms))
-                        continue;
-                if (known_orphan(now, uid) || json_array_size(now) >= LIMIT_ORPHANS)
-                        continue;
-                json_object_set_new(item, "since_ms", json_integer(e->now_ms));
-                json_array_append(now, item);
-                r = event_add(e, EVENT_ORPHAN_FOUND,
-                              (EventWhere){ .actor = "engine", .data = json_incref(item) },
-                              "%s has something of ours that the ledger does not know: %s",
-                              c->provider, json_string_value(json_object_get(item, "marker")));
-                if (r < 0)
-                        return r;
-        }
-        if (before ? json_equal(before, now) : json_array_size(now) == 0)
-                return 0;
-        text = json_dumps(now, JSON_COMPACT | JSON_SORT_KEYS);
-        return text ? ledger_value_set(e->ledger, "orphans", text, reterr) : -ENOMEM;
-}
-
 int list_end(Engine *e, Call *c, Error *reterr) {
         bool complete = c->class == PROVIDER_OK && c->list && !c->list->overflow &&
                         json_is_true(json_object_get(c->result, "complete"));
         int r = 0;
 
-        if (!c->list || !c->list->seen || !c->list->suspect || !c->list->strangers)
+        if (!c->list || !c->list->seen || !c->list->suspect || !c->list->strangers) {
+                lookers_answer(e);
                 return 0;
+        }
         /* Some have nothing to list; a list that came out empty by mistake looks the same. */
         r = inspect_missing(e, c, complete && c->list->n_items > 0, reterr);
         if (!complete)
                 log_debug("The list of %s is not complete: %s", c->provider,
                           c->message ? c->message : "");
-        return r < 0 ? r : orphans_update(e, c, complete, reterr);
+        if (r == 0)
+                r = strays_update(e, c, complete, reterr);
+        if (r == 0)
+                lookers_answer(e);
+        return r;
 }
 
 /* ---- watch ---- */

@@ -220,6 +220,9 @@ static int outcome_ready(View *v, Part *p, Call *c, Error *reterr) {
         if (p->row.generation == 0 || p->row.generation != v->env.live_generation)
                 p->row.tries = 0; /* repairs of what serves are counted until it is calm */
         p->row.ready_ms = v->e->now_ms;
+        r = stray_is_there(v->e, p->row.uid, reterr);
+        if (r < 0)
+                return r;
         if (c->node) {
                 free(p->row.node);
                 p->row.node = TAKE(c->node);
@@ -335,17 +338,9 @@ static int outcome_deprovision(View *v, Part *p, Call *c, Error *reterr) {
 
 /* ---- inspect ---- */
 
-typedef enum Seen {
-        SEEN_OURS,
-        SEEN_FOREIGN,
-        SEEN_ABSENT,
-        SEEN_UNCERTAIN,
-        SEEN_NONSENSE
-} Seen;
-
-static Seen seen(const Part *p, const Call *c) {
+Seen reply_seen(const Call *c, const char *marker) {
         const char *present = json_string_value(json_object_get(c->result, "present"));
-        json_t *marker = json_object_get(c->result, "marker");
+        json_t *carried = json_object_get(c->result, "marker");
 
         if (c->class == PROVIDER_GONE)
                 return SEEN_ABSENT;
@@ -357,7 +352,7 @@ static Seen seen(const Part *p, const Call *c) {
                 return SEEN_UNCERTAIN;
         if (!streq(present, "present"))
                 return SEEN_NONSENSE;
-        if (json_is_string(marker) && !streq(json_string_value(marker), p->row.marker))
+        if (json_is_string(carried) && !streq(json_string_value(carried), marker))
                 return SEEN_FOREIGN;
         return SEEN_OURS;
 }
@@ -369,6 +364,9 @@ static int removed_for_good(View *v, Part *p, const char *how, Error *reterr) {
         p->row.emptied = true;
         p->row.tries = 0;
         p->row.removed_ms = v->e->now_ms;
+        r = stray_is_there(v->e, p->row.uid, reterr);
+        if (r < 0)
+                return r;
         if (p->row.secret)
                 r = ledger_resource_set_outputs(v->e->ledger, &p->row, "{}", NULL, reterr);
         if (r == 0)
@@ -502,7 +500,11 @@ static int inspected_asleep(View *v, Part *p, Call *c, Seen s, Error *reterr) {
 }
 
 static int outcome_inspect(View *v, Part *p, Call *c, Error *reterr) {
-        Seen s = seen(p, c);
+        Seen s = reply_seen(c, p->row.marker);
+        int r = s == SEEN_OURS ? stray_is_there(v->e, p->row.uid, reterr) : 0;
+
+        if (r < 0)
+                return r;
 
         switch (p->row.state) {
         case RES_REMOVING:

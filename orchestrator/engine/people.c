@@ -144,6 +144,8 @@ static int collect_failed(void *userdata, const Resource *r) {
 
         bool live = r->generation == retry->live || (r->generation == 0 && retry->live > 0);
 
+        if (str_after(r->key, ADOPTED_KEY) && r->state == RES_FAILED)
+                return 0; /* nobody knows how to make it */
         if (r->state != RES_STUCK && (r->state != RES_FAILED || !live || !r->touched))
                 return 0;
         return strv_add(&retry->uids, r->uid);

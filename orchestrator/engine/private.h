@@ -20,6 +20,7 @@
 #include "orchestrator/base/str.h"
 #include "orchestrator/engine/engine.h"
 #include "orchestrator/engine/event.h"
+#include "orchestrator/engine/stray.h"
 #include "orchestrator/glue/crypto.h"
 #include "reaper/reaper.h"
 
@@ -60,6 +61,8 @@ typedef enum CallKind {
         CALL_LIST,
         CALL_WATCH,
         CALL_STREAM, /* logs, exec */
+        CALL_ORPHAN, /* inspect, deprovision of what has no row (orphan.c) */
+        CALL_VERIFY, /* inspect, list for a receipt (verify.c) */
 } CallKind;
 
 typedef struct Call Call;
@@ -79,6 +82,8 @@ struct Call {
         int64_t deadline_ms, started_ms;
         struct ListRun *list;
         EngineStream *stream;
+        EngineVerify *verify; /* NULL: nobody waits for it any more */
+        size_t check;         /* which of its checks */
 
         /* the reply, kept until the commit that applies it */
         bool replied;
@@ -143,6 +148,11 @@ struct Engine {
         size_t parsed_bytes;
         Call *replies, *replies_last;
         unsigned n_running, n_builds, n_streams;
+
+        EngineVerify *verifies;
+        Waiter *lookers; /* wait for the lists under way */
+        size_t n_lookers;
+        int64_t relooked_ms, pruned_ms;
 
         char **hosts; /* changed in this turn */
         Waiter *waiters;
@@ -263,6 +273,9 @@ json_t *request_for_resource(View *v, Part *p, const Call *c, const CallWish *wi
 char *environment_url(Engine *e, const char *label);    /* owned */
 char *environment_host(Engine *e, const char *label);   /* owned */
 json_t *request_for_provider(Engine *e, const Call *c); /* list, watch */
+/* For something that has no row, or one that is over: its marker says whose it is. */
+json_t *request_for_marked(Engine *e, const Call *c, const char *type, const char *marker,
+                           const char *environment_id);
 void call_free(void *call);
 void call_start_queued(Engine *e);
 void call_undo_environment(Engine *e, const char *environment_id);
@@ -276,6 +289,15 @@ int64_t provider_slow_until(Engine *e, const char *provider);
 
 /* ---- outcome.c: what a reply means ---- */
 int outcome_apply(View *v, Part *p, Call *c, Error *reterr);
+
+typedef enum Seen {
+        SEEN_OURS,
+        SEEN_FOREIGN,
+        SEEN_ABSENT,
+        SEEN_UNCERTAIN,
+        SEEN_NONSENSE
+} Seen;
+Seen reply_seen(const Call *c, const char *marker); /* what an inspect says */
 
 /* ---- receipt.c ---- */
 int receipt_note(View *v, Part *p, const Call *c, Error *reterr); /* what a removal answered */
@@ -300,8 +322,15 @@ int freeze_load(Engine *e, Error *reterr);
 int held_load(Engine *e, Error *reterr);
 
 /* ---- list.c ---- */
-typedef struct ListRun ListRun;
+typedef struct ListRun {
+        Map *seen;         /* uids in the list */
+        Map *suspect;      /* those of them that are not as the ledger has them */
+        json_t *strangers; /* items that the ledger does not know or has as removed */
+        size_t n_items;
+        bool overflow;
+} ListRun;
 int list_start_all(Engine *e, Error *reterr);
+int list_start_known(Engine *e, Error *reterr); /* also of providers that have nothing living */
 void list_on_line(Engine *e, Call *c, const json_t *item);
 int list_end(Engine *e, Call *c, Error *reterr);
 void list_free(ListRun *l);
@@ -310,6 +339,9 @@ int watch_end(Engine *e, Call *c, Error *reterr);
 int watch_step(Engine *e, Error *reterr);
 void watch_wanted(Engine *e, const char *provider);
 int64_t watch_next_time(Engine *e);
+
+/* ---- prune.c ---- */
+int prune_step(Engine *e, Error *reterr);
 
 /* ---- stream.c ---- */
 void stream_on_line(Engine *e, Call *c, const json_t *line);

@@ -134,3 +134,27 @@ json_t *request_for_provider(Engine *e, const Call *c) {
                          "call", c->id, "deadline_ms", (json_int_t) c->deadline_ms, "traceparent",
                          parent, "config", config_for(e, c->provider, NULL), "environment");
 }
+
+json_t *request_for_marked(Engine *e, const Call *c, const char *type, const char *marker,
+                           const char *environment_id) {
+        auto_cleanup(environment_done) Environment env = { 0 };
+        char parent[64];
+        json_t *environment, *resource;
+
+        /* Found by names alone; where the ledger still knows the environment, it says more. */
+        (void) ledger_environment_get(e->ledger, environment_id, &env, NULL);
+        environment = json_pack(
+                "{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:i, s:i, s:s, s:s, s:s, s:{}}", "id",
+                environment_id, "label", env.label ? env.label : "", "host", "", "url", "",
+                "project", env.project ? env.project : "", "branch", env.branch ? env.branch : "",
+                "commit", "", "generation", 0, "slot", 0, "owner", "", "team", "", "trust",
+                env.trust ? env.trust : "stranger", "workloads");
+        resource = json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:i, s:i, s:{}, s:n}", "uid", c->uid,
+                             "type", type, "class", "default", "id", "", "name", "", "marker",
+                             marker, "slot", 0, "generation", 0, "params", "state");
+        traceparent(env.trace, c->id, parent);
+        return json_pack("{s:i, s:s, s:s, s:I, s:s, s:o, s:o, s:o}", "protocol", 1, "verb", c->verb,
+                         "call", c->id, "deadline_ms", (json_int_t) c->deadline_ms, "traceparent",
+                         parent, "config", config_for(e, c->provider, NULL), "environment",
+                         environment, "resource", resource);
+}

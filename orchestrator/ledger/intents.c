@@ -62,3 +62,18 @@ int ledger_intent_end(Ledger *l, const char *id, const char *outcome, const char
                 return r;
         return db_changes(l->db) == 1 ? 0 : error_set(reterr, -ESTALE, "No open intent %s", id);
 }
+
+int ledger_prune_intents(Ledger *l, int64_t before_ms, int64_t n, Error *reterr) {
+        auto_cleanup(db_query_donep) DbQuery *q = NULL;
+        int r;
+
+        r = ledger_write(l,
+                         "DELETE FROM intent WHERE rowid IN (SELECT rowid FROM intent"
+                         " WHERE outcome IS NOT NULL AND ended_ms < ?1 ORDER BY ended_ms LIMIT ?2)",
+                         &q, reterr);
+        if (r < 0)
+                return r;
+        db_bind_int(q, 1, before_ms);
+        db_bind_int(q, 2, n);
+        return ledger_run(l, q, reterr);
+}

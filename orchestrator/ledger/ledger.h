@@ -321,6 +321,8 @@ int ledger_stray_each_removing(Ledger *l, int64_t now_ms,
 int ledger_stray_next(Ledger *l, int64_t now_ms, int64_t *ret, Error *reterr);
 /* When the orphan that was seen longest ago was seen; INT64_MAX: there is none. */
 int ledger_stray_oldest_look(Ledger *l, int64_t *ret, Error *reterr);
+/* Hosts that say "gone" since before this time, and whose environment is gone; at most n. */
+int ledger_routes_gone(Ledger *l, int64_t before_ms, int64_t n, char ***ret, Error *reterr);
 /* Small values: "frozen", "clock.high" ... -ENOENT when absent. */
 int ledger_value_get(Ledger *l, const char *name, char **ret, Error *reterr);
 
@@ -353,6 +355,8 @@ int ledger_route_remove(Ledger *l, const char *host, Error *reterr);
 int ledger_receipt_add(Ledger *l, const Receipt *receipt, Error *reterr); /* signs it */
 int ledger_stray_put(Ledger *l, const Stray *s, Error *reterr);
 int ledger_stray_remove(Ledger *l, const char *uid, Error *reterr);
+/* Drops the oldest ended intents before this time; at most n. */
+int ledger_prune_intents(Ledger *l, int64_t before_ms, int64_t n, Error *reterr);
 int ledger_value_set(Ledger *l, const char *name, const char *value,
                      Error *reterr); /* NULL: drops */
 int ledger_outbox_add(Ledger *l, const OutboxItem *o, Error *reterr);

@@ -54,3 +54,24 @@ int ledger_route_remove(Ledger *l, const char *host, Error *reterr) {
         db_bind_text(q, 1, host);
         return ledger_run(l, q, reterr);
 }
+
+int ledger_routes_gone(Ledger *l, int64_t before_ms, int64_t n, char ***ret, Error *reterr) {
+        auto_cleanup(db_query_donep) DbQuery *q = NULL;
+        int r;
+
+        r = db_query(l->db,
+                     "SELECT host FROM route WHERE answer = 'gone' AND changed_ms < ?1"
+                     " AND (SELECT state FROM environment WHERE id = environment_id) = 'gone'"
+                     " ORDER BY changed_ms LIMIT ?2",
+                     &q, reterr);
+        if (r < 0)
+                return r;
+        db_bind_int(q, 1, before_ms);
+        db_bind_int(q, 2, n);
+        while ((r = db_step(q, reterr)) > 0) {
+                r = strv_add(ret, db_text(q, 0));
+                if (r < 0)
+                        return r;
+        }
+        return r;
+}

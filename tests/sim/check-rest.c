@@ -82,14 +82,15 @@ static int open_intent(void *userdata, const Intent *i) {
 
 /* What is ours by its marker and not in the ledger is shown to people. */
 static void orphans_are_recorded(Sim *s) {
-        auto_cleanup(freep) char *orphans = NULL;
         size_t at = 0;
         Thing *t;
 
-        (void) ledger_value_get(s->ledger, "orphans", &orphans, NULL);
-        while ((t = map_next(s->things, &at, NULL)))
-                if (t->orphan && t->shown && (!orphans || !strstr(orphans, t->uid)))
+        while ((t = map_next(s->things, &at, NULL))) {
+                auto_cleanup(stray_done) Stray stray = { 0 };
+
+                if (t->orphan && t->shown && ledger_stray_get(s->ledger, t->uid, &stray, NULL) < 0)
                         sim_violation(s, "orphans are recorded", "%s %s is not", t->type, t->uid);
+        }
 }
 
 void check_at_rest(Sim *s) {
