@@ -6,8 +6,9 @@
  * The anchor never runs ahead of the ledger: it is written only after the commit that it names returned,
  * and with synchronous=FULL that commit is on the disk. So after a kill or a power loss the ledger is as
  * far as its anchor or farther, and a ledger that is not was replaced. It is written after the first
- * commit of a start, after every LIMIT_ANCHOR_EVENTS events, and at the end. In between it is behind,
- * which can only miss the loss of the newest events of a start that was killed, never raise a false alarm.
+ * commit of a start, after every LIMIT_ANCHOR_EVENTS events, at the end, and when a start finds it behind.
+ * In between it is behind, which can only miss the loss of the newest events of a start that was killed and
+ * had no successor, never raise a false alarm.
  * A missing anchor is an alarm only once the ledger says, in a later turn, that there was one.
  * Backups made by ledger_backup() say in themselves that they are backups.
  *
@@ -293,6 +294,28 @@ static char *anchor_path(const LedgerOptions *o) {
                           o->path);
 }
 
+/* A failure is no failure of the turn: the anchor stays behind, and is tried again. */
+static void anchor_drop(Ledger *l, int64_t epoch) {
+        auto_error e = { 0 };
+        Anchor a = { .epoch = epoch };
+        int r;
+
+        memcpy(a.installation, l->installation, sizeof(a.installation));
+        r = event_at(l, 0, &a, &e);
+        if (r == 0 && a.time_ms < l->anchor.time_ms)
+                a.time_ms = l->anchor.time_ms;
+        crash_point("ledger.anchor.before");
+        if (r == 0)
+                r = anchor_write(l, &a, &e);
+        crash_point("ledger.anchor.after");
+        if (r < 0) {
+                log_debug("anchor: %s", error_text(&e, r));
+                return;
+        }
+        l->anchor = a;
+        l->n_events = 0;
+}
+
 int anchor_open(Ledger *l, const LedgerOptions *o, Error *reterr) {
         Anchor a = { 0 };
         const char *why;
@@ -314,6 +337,9 @@ int anchor_open(Ledger *l, const LedgerOptions *o, Error *reterr) {
         if (why)
                 return hold(l, why, &a, &f, reterr);
         l->anchor = a;
+        /* A start that was killed left it behind; this one may end before its first commit. */
+        if (a.epoch > 0 && f.head.event > a.event)
+                anchor_drop(l, a.epoch);
         return 0;
 }
 
@@ -332,28 +358,6 @@ int anchor_before_commit(Ledger *l, Error *reterr) {
         return r;
 }
 
-/* A failure is no failure of the turn: the anchor stays behind, and is tried again. */
-static void anchor_drop(Ledger *l) {
-        auto_error e = { 0 };
-        Anchor a = { .epoch = l->epoch };
-        int r;
-
-        memcpy(a.installation, l->installation, sizeof(a.installation));
-        r = event_at(l, 0, &a, &e);
-        if (r == 0 && a.time_ms < l->anchor.time_ms)
-                a.time_ms = l->anchor.time_ms;
-        crash_point("ledger.anchor.before");
-        if (r == 0)
-                r = anchor_write(l, &a, &e);
-        crash_point("ledger.anchor.after");
-        if (r < 0) {
-                log_debug("anchor: %s", error_text(&e, r));
-                return;
-        }
-        l->anchor = a;
-        l->n_events = 0;
-}
-
 void anchor_after_commit(Ledger *l) {
         if (l->epoch == 0)
                 return;
@@ -361,12 +365,12 @@ void anchor_after_commit(Ledger *l) {
                 l->anchored = true; /* anchor_before_commit() wrote it, if it was not there */
         l->epoch_written = true;
         if (l->anchor.epoch != l->epoch || l->n_events >= LIMIT_ANCHOR_EVENTS)
-                anchor_drop(l);
+                anchor_drop(l, l->epoch);
 }
 
 void anchor_close(Ledger *l) {
         if (l->epoch_written && (l->anchor.epoch != l->epoch || l->n_events > 0))
-                anchor_drop(l);
+                anchor_drop(l, l->epoch);
         free(l->anchor_path);
         free(l->held);
 }

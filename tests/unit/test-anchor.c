@@ -250,6 +250,28 @@ static void test_the_anchor_follows(void **state) {
         assert_int_equal(after.st_mode & 0777, 0600);
 }
 
+/* A killed start leaves it behind. The next one brings it up, even when it commits nothing. */
+static void test_a_start_that_commits_nothing_brings_it_up(void **state) {
+        Fixture *f = *state;
+        char then[80];
+
+        snprintf(then, sizeof(then), "%s.then", f->anchor);
+        add_events(f->ledger, 2);
+        f->ledger = ledger_close(f->ledger);
+        copy(f->db, f->saved);
+        copy(f->anchor, then);
+        reopen(f);
+        add_events(f->ledger, 5);
+        f->ledger = ledger_close(f->ledger);
+        copy(then, f->anchor);
+        reopen(f);
+        assert_null(ledger_held(f->ledger));
+        f->ledger = ledger_close(f->ledger);
+        copy(f->saved, f->db);
+        reopen(f);
+        assert_frozen(f, "the ledger is older than its anchor");
+}
+
 static void test_a_backup_is_whole_and_held(void **state) {
         Fixture *f = *state;
         auto_error e = { 0 };
@@ -381,6 +403,7 @@ int main(void) {
                 WITH(test_a_missing_or_foreign_anchor_is_held),
                 WITH(test_a_forged_anchor_is_held),
                 WITH(test_the_anchor_follows),
+                WITH(test_a_start_that_commits_nothing_brings_it_up),
                 WITH(test_a_backup_is_whole_and_held),
                 WITH(test_a_backup_without_anchor_is_held),
                 WITH(test_a_backup_that_fails_leaves_the_last_one),
