@@ -316,7 +316,7 @@ static void rest(Sim *s, unsigned number) {
         s->quiet_world = true;
         chance_begin(s, number);
         s->rest_boot_ms = s->boot_ms;
-        steps_come_to_rest(s);
+        steps_come_to_rest(s, number == REST_STEP);
         check_everything(s);
         check_at_rest(s);
 }

@@ -198,7 +198,7 @@ void sim_start(Sim *s);
 
 /* ---- steps.c: what may happen ---- */
 void steps_one(Sim *s);
-void steps_come_to_rest(Sim *s);
+void steps_come_to_rest(Sim *s, bool restarts);
 
 /* ---- store.c: databases in memory ---- */
 typedef struct Store Store;

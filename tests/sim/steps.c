@@ -120,7 +120,7 @@ static void restart(Sim *s) {
         sim_turns(s);
 }
 
-void steps_come_to_rest(Sim *s) {
+void steps_come_to_rest(Sim *s, bool restarts) {
         /* What failed is tried again after a day. In some worlds every lease ends as well. */
         int64_t longest = s->seed % 8 == 0 ? 40 * MS_PER_DAY : 3 * MS_PER_DAY;
         unsigned n = 0;
@@ -132,8 +132,10 @@ void steps_come_to_rest(Sim *s) {
                 restart(s);
         people_release(s);
         sim_turns(s);
-        forge_catch_up(s);
-        restart(s);
+        if (restarts) {
+                forge_catch_up(s);
+                restart(s);
+        }
         sim_say(s, "faults stop");
         while (n++ < REST_EVENTS && sim_time_brings(s, 3 * MS_PER_DAY)) {
                 s->step++;
