@@ -218,6 +218,7 @@ void sim_turns(Sim *s) {
 
 /* A step across a reboot that no turn saw before cannot be noticed by anybody. */
 static void let_notice(Sim *s) {
+        s->dead_after = -1;
         for (unsigned i = 0; i < 2; i++) { /* the first may be a turn that began before */
                 s->wanted = true;
                 sim_turns(s);
