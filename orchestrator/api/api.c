@@ -113,6 +113,10 @@ static ApiCall *call_new(Manager *m, HttpRequest *request) {
         return c;
 }
 
+void api_forget(ApiCall *c) {
+        call_free(c);
+}
+
 HttpRequest *api_take_request(ApiCall *c) {
         return TAKE(c->request);
 }

@@ -51,6 +51,8 @@ void api_stop(Manager *m);
 void api_finish(ApiCall *c, int r, const Error *error);
 /* Takes the request out of the call, for a stream. The call is freed by the caller's API_LATER. */
 HttpRequest *api_take_request(ApiCall *c);
+/* Frees a call whose request was taken after its handler had returned API_LATER. */
+void api_forget(ApiCall *c);
 
 /* A query value as a number; def when absent, -EINVAL with a sentence when it is none. */
 int api_query_number(ApiCall *c, const char *name, uint64_t def, uint64_t max, uint64_t *ret,
@@ -102,3 +104,4 @@ int api_orphan_look(ApiCall *c, Error *reterr);
 int api_orphan_remove(ApiCall *c, Error *reterr);
 int api_orphan_adopt(ApiCall *c, Error *reterr);
 int api_event_list(ApiCall *c, Error *reterr);
+int api_backup(ApiCall *c, Error *reterr);

@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "orchestrator/api/backup.h"
 #include "orchestrator/api/manager.h"
 #include "orchestrator/api/settings.h"
 #include "orchestrator/base/io.h"
@@ -18,7 +19,7 @@
 
 typedef struct Arguments {
         ManagerOptions options;
-        const char *log_level;
+        const char *log_level, *copy_ledger;
         bool check_config, verify_log, new_signing_key;
 } Arguments;
 
@@ -50,6 +51,7 @@ enum {
         OPT_CHECK_CONFIG,
         OPT_VERIFY_LOG,
         OPT_NEW_SIGNING_KEY,
+        OPT_COPY_LEDGER,
         OPT_VERSION,
 };
 
@@ -65,6 +67,8 @@ static const struct option long_options[] = {
         { "check-config", no_argument, NULL, OPT_CHECK_CONFIG },
         { "verify-log", no_argument, NULL, OPT_VERIFY_LOG },
         { "new-signing-key", no_argument, NULL, OPT_NEW_SIGNING_KEY },
+        /* What the daemon runs to make a backup (backup.c); nothing for people. */
+        { "copy-ledger", required_argument, NULL, OPT_COPY_LEDGER },
         { "version", no_argument, NULL, OPT_VERSION },
         { "help", no_argument, NULL, 'h' },
         { 0 },
@@ -84,6 +88,7 @@ static const char **argument_slot(Arguments *a, int option) {
                 { OPT_DOMAIN, &a->options.domain },
                 { OPT_SOCKET, &a->options.socket },
                 { OPT_LOG_LEVEL, &a->log_level },
+                { OPT_COPY_LEDGER, &a->copy_ledger },
         };
 
         for (size_t i = 0; i < N_ELEMENTS(slots); i++)
@@ -278,6 +283,8 @@ int daemon_main(int argc, char **argv) {
         }
         if (a.check_config)
                 return check_config(&a);
+        if (a.copy_ledger)
+                return backup_copy(a.options.state, a.copy_ledger);
         tune_memory();
         umask(0022);
         if (a.new_signing_key)

@@ -1,3 +1,4 @@
+#include "orchestrator/api/backup.h"
 #include "orchestrator/api/manager.h"
 
 #include <fcntl.h>
@@ -330,6 +331,7 @@ static const struct {
         { "gateway", start_gateway, stop_gateway },
         { "engine", start_engine, stop_engine },
         { "streams", NULL, streams_stop },
+        { "backups", backup_start, backup_stop },
         { "comparisons", compare_start, compare_stop },
         { "readiness", start_ready, stop_ready },
 };

@@ -29,6 +29,7 @@ typedef struct ApiCall ApiCall;
 typedef struct Follower Follower;
 typedef struct Stream Stream;
 typedef struct BranchesJob BranchesJob;
+typedef struct Backup Backup;
 
 typedef struct Manager {
         const ManagerOptions *options;
@@ -56,6 +57,7 @@ typedef struct Manager {
         ApiCall *calls;
         Follower *followers;
         Stream *streams;
+        Backup *backup; /* the one that is made or sent now */
         BranchesJob *jobs;
         unsigned n_jobs; /* running ones */
         Map *compares;   /* project id -> Compare that waits */

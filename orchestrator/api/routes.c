@@ -46,6 +46,7 @@ const ApiRoute api_routes[] = {
           FIELDS({ "command", 'a', true }, { "workload", 's', false }, { "container", 's', false }),
           false },
         { "GET", "/v1/events", api_event_list, NULL, false },
+        { "GET", "/v1/backup", api_backup, NULL, false },
         { "GET", "/v1/orphans", api_orphan_list, NULL, false },
         { "POST", "/v1/orphans/look", api_orphan_look, NO_FIELDS, false },
         { "POST", "/v1/orphans/remove", api_orphan_remove,

@@ -40,7 +40,8 @@
 #define LIMIT_API_EXEC_MS      (60 * 60 * 1000)
 #define LIMIT_API_LOGS_MS      60000
 #define LIMIT_API_FOLLOW_MS    (24LL * 60 * 60 * 1000)
-#define LIMIT_API_TEXT_BYTES   1024 /* a reason, an owner, a team */
+#define LIMIT_BACKUP_MS        (30 * 60 * 1000) /* to make the copy, not to send it */
+#define LIMIT_API_TEXT_BYTES   1024             /* a reason, an owner, a team */
 
 /* listings of a repository's branches */
 #define LIMIT_BRANCHES_BYTES   (8 * 1024 * 1024)
@@ -130,17 +131,18 @@
 #define LIMIT_ORPHAN_TIMES                   3 /* complete lists, over LIMIT_ORPHAN_AGE_MS */
 #define LIMIT_ORPHAN_AGE_MS                  (24LL * 60 * 60 * 1000)
 #define LIMIT_ORPHAN_LOOK_MS                 (12LL * 60 * 60 * 1000) /* while one is known */
-#define LIMIT_VERIFIES                       8   /* receipts that are held against the world at once */
+#define LIMIT_VERIFIES                       8 /* receipts that are held against the world at once */
 #define LIMIT_VERIFY_LOOKS                   500 /* resources of one that are inspected; of more, the newest */
-#define LIMIT_INTENT_KEEP_MS                 (7LL * 24 * 60 * 60 * 1000)  /* ended ones */
-#define LIMIT_GONE_ROUTE_MS                  (90LL * 24 * 60 * 60 * 1000) /* how long an address says who was there */
-#define LIMIT_PRUNE_MS                       (60LL * 60 * 1000) /* between two batches */
-#define LIMIT_PRUNE_ROWS                     500                /* of each kind in one batch */
-#define LIMIT_NOTES                          20 /* of one resource, see LIMIT_PROVIDER_MESSAGE_BYTES */
-#define LIMIT_REPORT_ENTRIES                 500 /* things removed or absent in one answer */
-#define LIMIT_REPORT_NAME_BYTES              300
-#define LIMIT_RECEIPT_RESOURCES              2000 /* in full; of more, the newest */
-#define LIMIT_RECEIPT_OTHERS                 100  /* receipts of the same name that are listed */
+#define LIMIT_INTENT_KEEP_MS                 (7LL * 24 * 60 * 60 * 1000) /* ended ones */
+#define LIMIT_GONE_ROUTE_MS \
+        (90LL * 24 * 60 * 60 * 1000)               /* how long an address says who was there */
+#define LIMIT_PRUNE_MS          (60LL * 60 * 1000) /* between two batches */
+#define LIMIT_PRUNE_ROWS        500                /* of each kind in one batch */
+#define LIMIT_NOTES             20  /* of one resource, see LIMIT_PROVIDER_MESSAGE_BYTES */
+#define LIMIT_REPORT_ENTRIES    500 /* things removed or absent in one answer */
+#define LIMIT_REPORT_NAME_BYTES 300
+#define LIMIT_RECEIPT_RESOURCES 2000 /* in full; of more, the newest */
+#define LIMIT_RECEIPT_OTHERS    100  /* receipts of the same name that are listed */
 
 /* clocks and policies */
 #define LIMIT_CLOCK_STEP_MS   (2LL * 60 * 1000)

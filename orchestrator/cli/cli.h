@@ -86,6 +86,8 @@ int cli_request(Cli *cli, const char *method, const char *path, json_t *body, js
 /* The same without words: the reason is left in reterr. */
 int cli_request_quiet(Cli *cli, const char *method, const char *path, json_t *body, json_t **ret,
                       Error *reterr);
+/* What came of a call made with cli->client: CLI_OK, or another status with its words on standard error. */
+int cli_reply_check(Cli *cli, int r, const HttpReply *reply, Error *error);
 typedef struct CliStream {
         int (*on_line)(void *userdata, json_t *line); /* borrowed; a negative value ends it */
         int (*on_tick)(void *userdata);

@@ -27,6 +27,7 @@ int command_unfreeze(Cli *cli);
 int command_compare(Cli *cli);
 int command_orphans(Cli *cli);
 int command_receipt(Cli *cli);
+int command_backup(Cli *cli);
 int command_status(Cli *cli);
 int command_hook_install(Cli *cli);
 int command_hook_uninstall(Cli *cli);

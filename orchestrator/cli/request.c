@@ -126,6 +126,16 @@ int cli_request(Cli *cli, const char *method, const char *path, json_t *body, js
         return status == CLI_OK ? status : cli_fail(cli, status, "%s", error_text(&error, -EIO));
 }
 
+int cli_reply_check(Cli *cli, int r, const HttpReply *reply, Error *error) {
+        auto_error reason = { 0 };
+        int status;
+
+        if (r == 0 && reply->status == 200)
+                return CLI_OK;
+        status = r < 0 ? unreachable(cli, r, error, &reason) : refused(reply, &reason);
+        return cli_fail(cli, status, "%s", error_text(&reason, -EIO));
+}
+
 /* ---- streams ---- */
 
 typedef struct Lines {

@@ -101,6 +101,9 @@ int engine_reap(Engine *e, const EngineActor *a, const char *environment, bool d
 int engine_why(Engine *e, const char *environment, json_t **ret, Error *reterr);
 /* Holds all destructive work, or releases it (also when a clock step holds it). */
 int engine_freeze(Engine *e, const EngineActor *a, bool on, const char *reason, Error *reterr);
+/* Somebody is given a copy of the ledger: noted, for whoever asks later where copies are. */
+int engine_backup_made(Engine *e, const EngineActor *a, int64_t size, const char *digest,
+                       Error *reterr);
 
 /* What complete lists showed on one side only: {"orphans":[...],"ghosts":[...]}. */
 int engine_orphans(Engine *e, json_t **ret, Error *reterr);

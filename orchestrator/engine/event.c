@@ -51,6 +51,7 @@ static const char *const kinds[_EVENT_KIND_MAX] = {
         [EVENT_UNFROZEN] = "installation.unfrozen",
         [EVENT_LEASES_MOVED] = "installation.leases-moved",
         [EVENT_CLOCK_STEPPED] = "installation.clock-stepped",
+        [EVENT_BACKUP_MADE] = "installation.backup-made",
 };
 
 static char *clean_bounded(const char *text, size_t max) {

@@ -52,6 +52,7 @@ typedef enum EventKind {
         EVENT_UNFROZEN,
         EVENT_LEASES_MOVED,
         EVENT_CLOCK_STEPPED,
+        EVENT_BACKUP_MADE,
         _EVENT_KIND_MAX,
 } EventKind;
 

@@ -1,6 +1,7 @@
 /* What people ask of an environment. An accepted answer is kept: an extension, a pin or a freeze that
  * was acknowledged wins over every later deletion; once the deletion has begun the answer is a refusal
  * that says so, never a false yes. */
+#include <inttypes.h>
 #include <stdio.h>
 
 #include "orchestrator/base/time.h"
@@ -290,4 +291,20 @@ static int unpin_change(Input *in, Environment *env, const void *userdata, Error
 
 int engine_unpin(Engine *e, const EngineActor *a, const char *environment, Error *reterr) {
         return change(e, a, environment, unpin_change, NULL, reterr);
+}
+
+int engine_backup_made(Engine *e, const EngineActor *a, int64_t size, const char *digest,
+                       Error *reterr) {
+        Input in;
+        int r = input_begin(e, a, &in, reterr);
+
+        if (r < 0)
+                return r;
+        r = event_add(e, EVENT_BACKUP_MADE,
+                      (EventWhere){ .actor = in.who,
+                                    .trace = in.trace,
+                                    .data = json_pack("{s:I, s:s}", "size", (json_int_t) size,
+                                                      "sha256", digest) },
+                      "A copy of the ledger was made: %" PRId64 " bytes, SHA-256 %s", size, digest);
+        return input_end(&in, r, reterr);
 }

@@ -25,14 +25,42 @@ int sha256(const void *data, size_t size, uint8_t ret[static SHA256_BYTES]) {
         return EVP_Digest(data, size, ret, NULL, EVP_sha256(), NULL) == 1 ? 0 : -ENOMEM;
 }
 
+static void digest_hex(const uint8_t digest[static SHA256_BYTES], char ret[static SHA256_HEX]) {
+        for (size_t i = 0; i < SHA256_BYTES; i++)
+                snprintf(ret + 2 * i, 3, "%02x", digest[i]);
+}
+
 int sha256_hex(const void *data, size_t size, char ret[static SHA256_HEX]) {
         uint8_t digest[SHA256_BYTES];
         int r = sha256(data, size, digest);
 
         if (r < 0)
                 return r;
-        for (size_t i = 0; i < SHA256_BYTES; i++)
-                snprintf(ret + 2 * i, 3, "%02x", digest[i]);
+        digest_hex(digest, ret);
+        return 0;
+}
+
+int sha256_fd(int fd, char ret[static SHA256_HEX], int64_t *ret_size) {
+        auto_cleanup(EVP_MD_CTX_freep) EVP_MD_CTX *ctx = EVP_MD_CTX_new();
+        uint8_t chunk[65536], digest[SHA256_BYTES];
+        int64_t at = 0;
+        ssize_t n;
+
+        if (!ctx || EVP_DigestInit_ex(ctx, EVP_sha256(), NULL) != 1)
+                return -ENOMEM;
+        while ((n = pread(fd, chunk, sizeof(chunk), at)) != 0) {
+                if (n < 0 && errno == EINTR)
+                        continue;
+                if (n < 0)
+                        return -errno;
+                if (EVP_DigestUpdate(ctx, chunk, (size_t) n) != 1)
+                        return -ENOMEM;
+                at += n;
+        }
+        if (EVP_DigestFinal_ex(ctx, digest, NULL) != 1)
+                return -ENOMEM;
+        digest_hex(digest, ret);
+        *ret_size = at;
         return 0;
 }
 

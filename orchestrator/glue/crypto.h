@@ -11,6 +11,8 @@
 #define SHA256_HEX   65
 int sha256(const void *data, size_t size, uint8_t ret[static SHA256_BYTES]);
 int sha256_hex(const void *data, size_t size, char ret[static SHA256_HEX]);
+/* Of a whole file, whatever its size, from its beginning. */
+int sha256_fd(int fd, char ret[static SHA256_HEX], int64_t *ret_size);
 int hmac_sha256(const void *key, size_t key_size, const void *data, size_t size,
                 uint8_t ret[static SHA256_BYTES]);
 

@@ -19,7 +19,7 @@ typedef struct Transfer {
         const HttpCall *call;
         CURL *easy;
         StrBuf text; /* what is collected, or the line that has not ended yet */
-        char *page;
+        char *page, *backup;
         int failure; /* what a callback decided; wins over curl's own word */
         int64_t tick_ms;
 } Transfer;
@@ -52,13 +52,14 @@ HttpClient *http_client_free(HttpClient *c) {
 void http_reply_done(HttpReply *reply) {
         free(reply->text);
         free(reply->page);
+        free(reply->backup);
         *reply = (HttpReply){ 0 };
 }
 
 static bool transfer_streams(Transfer *t) {
         long status = 0;
 
-        if (!t->call->on_line)
+        if (!t->call->on_line && !t->call->on_data)
                 return false;
         curl_easy_getinfo(t->easy, CURLINFO_RESPONSE_CODE, &status);
         return status == 200;
@@ -92,7 +93,8 @@ static size_t on_write(char *data, size_t one, size_t size, void *userdata) {
         Transfer *t = userdata;
 
         if (transfer_streams(t)) {
-                t->failure = transfer_lines(t, data, size);
+                t->failure = t->call->on_data ? t->call->on_data(t->call->userdata, data, size)
+                                              : transfer_lines(t, data, size);
         } else if (t->text.size + size > t->call->max) {
                 t->failure = -EFBIG;
         } else {
@@ -103,20 +105,29 @@ static size_t on_write(char *data, size_t one, size_t size, void *userdata) {
         return t->failure < 0 ? 0 : size;
 }
 
-static size_t on_header(char *data, size_t one, size_t size, void *userdata) {
-        static const char name[] = "mayfly-page:";
-        Transfer *t = userdata;
+/* Takes the value when this is the header of that name ("mayfly-page:"); -ENOMEM. */
+static int header_take(const char *data, size_t size, const char *name, char **ret) {
+        size_t n = strlen(name);
         char *value;
 
-        if (size < sizeof(name) || strncasecmp(data, name, sizeof(name) - 1) != 0)
-                return size;
-        value = strndup(data + sizeof(name) - 1, size - (sizeof(name) - 1));
-        if (!value)
+        if (size <= n || strncasecmp(data, name, n) != 0)
                 return 0;
+        value = strndup(data + n, size - n);
+        if (!value)
+                return -ENOMEM;
         value[strcspn(value, "\r\n")] = '\0';
-        free(t->page);
-        t->page = strdup(value + strspn(value, " \t"));
+        free(*ret);
+        *ret = strdup(value + strspn(value, " \t"));
         free(value);
+        return *ret ? 0 : -ENOMEM;
+}
+
+static size_t on_header(char *data, size_t one, size_t size, void *userdata) {
+        Transfer *t = userdata;
+
+        if (header_take(data, size, "mayfly-page:", &t->page) < 0 ||
+            header_take(data, size, "mayfly-backup:", &t->backup) < 0)
+                return 0;
         return size;
 }
 
@@ -225,6 +236,7 @@ static int transfer_run(HttpClient *c, Transfer *t, HttpReply *ret, Error *reter
         ret->size = t->text.size;
         ret->text = strbuf_take(&t->text);
         ret->page = TAKE(t->page);
+        ret->backup = TAKE(t->backup);
         return ret->text ? 0 : -ENOMEM;
 }
 
@@ -235,6 +247,7 @@ int http_client_call(HttpClient *c, const HttpCall *call, HttpReply *ret, Error 
 
         strbuf_done(&t.text);
         free(t.page);
+        free(t.backup);
         if (r < 0) {
                 http_reply_done(&reply);
                 return r;

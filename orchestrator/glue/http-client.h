@@ -25,6 +25,8 @@ typedef struct HttpCall {
         /* Lines as they come, without their end; a negative value ends the transfer and is returned. An
          * answer with another status than 200 is collected instead. NULL: always collected. */
         int (*on_line)(void *userdata, const char *line);
+        /* The bytes of an answer with status 200 as they come, instead; as above. */
+        int (*on_data)(void *userdata, const void *data, size_t size);
         /* About once a second while it waits; a negative value ends the transfer. May be NULL. */
         int (*on_tick)(void *userdata);
         void *userdata;
@@ -34,7 +36,8 @@ typedef struct HttpReply {
         int status;
         char *text; /* owned; "" when streamed */
         size_t size;
-        char *page; /* the header Mayfly-Page: this is the gateway's own page; NULL without it */
+        char *page;   /* the header Mayfly-Page: this is the gateway's own page; NULL without it */
+        char *backup; /* the header Mayfly-Backup: size and SHA-256 of what was streamed */
 } HttpReply;
 
 /* 0 when an answer came, whatever its status. -ECONNREFUSED: nobody listens there; -ENOENT: no such

@@ -465,6 +465,11 @@ void http_stream(HttpRequest *r, int status, const char *content_type,
                                                          r, NULL));
 }
 
+void http_stream_header(HttpRequest *r, const char *name, const char *value) {
+        if (r->response)
+                (void) MHD_add_response_header(r->response, name, value);
+}
+
 int http_stream_write(HttpRequest *r, const void *data, size_t size) {
         strbuf_addn(&r->out, data, size);
         if (r->out.broken)

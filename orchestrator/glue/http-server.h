@@ -61,6 +61,8 @@ typedef struct HttpStreamEvents {
  * most once and not after http_stream_end(). */
 void http_stream(HttpRequest *r, int status, const char *content_type,
                  const HttpStreamEvents *events);
+/* Right after http_stream(): one more line of its head. */
+void http_stream_header(HttpRequest *r, const char *name, const char *value);
 int http_stream_write(HttpRequest *r, const void *data, size_t size);
 size_t http_stream_waiting(const HttpRequest *r); /* bytes that the client has not taken yet */
 void http_stream_end(HttpRequest *r);             /* the request is no more */

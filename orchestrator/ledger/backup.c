@@ -55,7 +55,7 @@ static int part_make(const char *part, Error *reterr) {
         return 0;
 }
 
-int ledger_backup(Ledger *l, const char *path, Error *reterr) {
+int ledger_copy(const char *ledger, const char *vfs, const char *path, Error *reterr) {
         auto_cleanup(part_remove) char *part = str_format("%s.part", path);
         auto_cleanup(db_freep) Db *source = NULL;
         int r;
@@ -64,7 +64,7 @@ int ledger_backup(Ledger *l, const char *path, Error *reterr) {
                 return -ENOMEM;
         r = part_make(part, reterr);
         if (r == 0)
-                r = db_open(l->path, l->vfs, &source, reterr);
+                r = db_open(ledger, vfs, &source, reterr);
         if (r == 0)
                 r = db_backup(source, part, reterr);
         if (r == 0)
@@ -72,4 +72,8 @@ int ledger_backup(Ledger *l, const char *path, Error *reterr) {
         if (r == 0)
                 r = sync_and_name(part, path, reterr);
         return r < 0 ? error_prefix(reterr, r, "The backup was not made") : 0;
+}
+
+int ledger_backup(Ledger *l, const char *path, Error *reterr) {
+        return ledger_copy(l->path, l->vfs, path, reterr);
 }

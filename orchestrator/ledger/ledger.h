@@ -372,5 +372,7 @@ int ledger_outbox_update(Ledger *l, const OutboxItem *o, Error *reterr);
 int ledger_verify_events(Ledger *l, int64_t *ret_first_bad, Error *reterr);
 /* Writes what is committed, as one file, while the ledger is in use; replaces path as a whole. */
 int ledger_backup(Ledger *l, const char *path, Error *reterr);
+/* The same for a ledger that another process has open. */
+int ledger_copy(const char *ledger, const char *vfs, const char *path, Error *reterr);
 
 DEFINE_CLEANUP(Ledger *, ledger_close)

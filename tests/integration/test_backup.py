@@ -1,0 +1,151 @@
+"""mayfly backup: taken while everything goes on; put back, the ledger is held until somebody looked."""
+import hashlib
+import json
+import os
+import sqlite3
+import stat
+import subprocess
+import threading
+import time
+
+import pytest
+
+from mayfly import BUILD, Daemon, Repository, UnixConnection, wait_until
+
+
+@pytest.fixture
+def lonely():
+    d = Daemon({"clocks": {"delete_after_close": "1s"}})
+    yield d
+    d.clean()
+
+
+@pytest.fixture
+def shop(lonely):
+    lonely.start()
+    lonely.repository = Repository(lonely.folder)
+    lonely.repository.push("main", lonely.repository.product("hello"))
+    lonely.ok("project", "add", "shop", lonely.repository.bare)
+    lonely.ok("up", "shop", "main")
+    return lonely
+
+
+def check_copy(path):
+    """The projects that a whole backup knows."""
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    db = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
+    try:
+        assert db.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+        assert db.execute("SELECT value FROM value WHERE name = 'copied'").fetchone() == ("1",)
+        return [name for name, in db.execute("SELECT name FROM project")]
+    finally:
+        db.close()
+
+
+def test_backups_are_whole_while_pushes_go_on(shop):
+    folder, over = shop.folder / "backups", threading.Event()
+    folder.mkdir()
+
+    def busy():
+        n = 0
+        while not over.is_set():
+            shop.api("POST", "/v1/projects/shop/push", {"branch": f"b{n % 5}", "commit": f"{n:040x}"})
+            shop.api("POST", "/v1/environments/main--shop/extend", {"by_ms": 1000})
+            n += 1
+
+    pusher = threading.Thread(target=busy)
+    pusher.start()
+    try:
+        for n in range(5):
+            done = json.loads(shop.ok("backup", folder / f"{n}.db", "--json"))
+            data = (folder / f"{n}.db").read_bytes()
+            assert done["size"] == len(data) and done["sha256"] == hashlib.sha256(data).hexdigest()
+            assert done["not_included"] == [f"{shop.state}/key", f"{shop.state}/key.signing"]
+            assert check_copy(folder / f"{n}.db") == ["shop"]
+    finally:
+        over.set()
+        pusher.join()
+    assert sorted(os.listdir(folder)) == [f"{n}.db" for n in range(5)]
+    assert not (shop.state / "backup").exists()
+    assert "installation.backup-made" in shop.ok("events", "--json", "-n", "1000")
+
+
+def test_what_is_there_is_replaced_only_with_force(shop):
+    path = shop.folder / "copy.db"
+    path.write_text("dear")
+    done = shop.mayfly("backup", path)
+    assert done.returncode == 5 and "--force" in done.stderr and path.read_text() == "dear"
+    words = shop.ok("backup", path, "--force")
+    assert f"{shop.state}/key.signing" in words and "mayfly unfreeze" in words
+    assert check_copy(path) == ["shop"]
+    for other in (shop.folder, shop.state / "api.sock"):
+        done = shop.mayfly("backup", other, "--force")
+        assert done.returncode == 5 and "no plain file" in done.stderr
+    done = shop.mayfly("backup", shop.folder / "nowhere" / "copy.db")
+    assert done.returncode == 1 and "No such file" in done.stderr
+    assert shop.mayfly("backup", path, "--force", "--socket", shop.folder / "none").returncode == 3
+    assert check_copy(path) == ["shop"]
+    assert not list(shop.folder.glob("copy.db.*"))
+
+
+def test_clients_that_leave_and_a_killed_daemon_leave_nothing(shop):
+    for _ in range(3):
+        connection = UnixConnection(shop.socket, 30)
+        connection.request("GET", "/v1/backup")
+        answer = connection.getresponse()
+        if answer.status == 200:
+            assert len(answer.read(100)) == 100 and answer.getheader("Mayfly-Backup")
+        connection.close()
+        answer.close()
+    wait_until(lambda: shop.mayfly("backup", shop.folder / "copy.db", "--force").returncode == 0, 20,
+               "a backup after clients that left")
+    shop.kill()
+    left = shop.state / "backup"
+    left.mkdir()
+    (left / "ledger.db.part").write_text("half")
+    shop.start()
+    assert not left.exists()
+    shop.ok("backup", shop.folder / "copy.db", "--force")
+
+
+def put_back(daemon, copy):
+    (daemon.state / "ledger.db").write_bytes(copy.read_bytes())
+    for tail in ("-wal", "-shm"):
+        (daemon.state / f"ledger.db{tail}").unlink(missing_ok=True)
+
+
+def test_a_ledger_that_was_put_back_is_held_until_somebody_looked(shop):
+    repository, copy = shop.repository, shop.folder / "copy.db"
+    repository.push("doomed", repository.product("doomed"))
+    shop.ok("up", "shop", "doomed")
+    shop.ok("backup", copy)
+    repository.push("newer", repository.product("newer"))
+    shop.ok("up", "shop", "newer")
+    shop.ok("pin", "main--shop", "--reason", "demo")
+    newer = {r["uid"] for r in shop.show("newer--shop")["resources"]}
+    shop.stop()
+    put_back(shop, copy)
+    verify = subprocess.run([BUILD / "orchestrator" / "mayflyd", "--verify-log", "--state", shop.state],
+                            capture_output=True, text=True, timeout=30, check=False)
+    assert "held" in verify.stdout and "mayfly unfreeze" in verify.stdout, verify
+    for branch in ("doomed", "newer"):  # nobody tells the daemon
+        repository.git("update-ref", "-d", f"refs/heads/{branch}", cwd=repository.bare)
+
+    shop.start()
+    status = shop.ok("status")
+    assert "backup" in status and "mayfly unfreeze" in status
+    wait_until(lambda: shop.show("doomed--shop")["closed_ms"], 20, "the comparison")
+    time.sleep(2)  # it is due since a second
+    assert shop.show("doomed--shop")["state"] == "ready"
+    assert shop.get("doomed--shop")[1] == "doomed" and shop.get("main--shop")[1] == "hello"
+    found = {o["uid"] for o in json.loads(shop.ok("orphans", "--look", "--json"))["orphans"]}
+    assert found and found <= newer
+    done = shop.mayfly("orphans", "--remove", sorted(found)[0], "--young")
+    assert done.returncode == 5 and "backup" in done.stderr
+
+    shop.ok("unfreeze")
+    assert "unfreeze" not in shop.ok("status")
+    wait_until(lambda: [e["label"] for e in shop.environments()] == ["main--shop"], 60, "the removal")
+    assert shop.get("main--shop")[1] == "hello"
+    shop.ok("orphans", "--remove", *sorted(found), "--young", "--wait")
+    assert "agree" in shop.ok("orphans", "--look")
