@@ -1,7 +1,9 @@
 """mayfly backup: taken while everything goes on; put back, the ledger is held until somebody looked."""
 import hashlib
+import http.server
 import json
 import os
+import socketserver
 import sqlite3
 import stat
 import subprocess
@@ -89,9 +91,13 @@ def test_what_is_there_is_replaced_only_with_force(shop):
 
 
 def test_clients_that_leave_and_a_killed_daemon_leave_nothing(shop):
-    for _ in range(3):
+    for n in range(6):
         connection = UnixConnection(shop.socket, 30)
         connection.request("GET", "/v1/backup")
+        if n % 2:
+            time.sleep(0.02 * n)  # the copy is being made
+            connection.close()
+            continue
         answer = connection.getresponse()
         if answer.status == 200:
             assert len(answer.read(100)) == 100 and answer.getheader("Mayfly-Backup")
@@ -106,6 +112,61 @@ def test_clients_that_leave_and_a_killed_daemon_leave_nothing(shop):
     shop.start()
     assert not left.exists()
     shop.ok("backup", shop.folder / "copy.db", "--force")
+
+
+class FalseDaemon(socketserver.ThreadingUnixStreamServer):
+    """Answers as mayflyd does, but for what it says about the bytes of a backup."""
+    daemon_threads = True
+
+    def __init__(self, path, head, data):
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_GET(self):
+                self.send_response(200)
+                if self.path == "/v1/backup" and head:
+                    self.send_header("Mayfly-Backup", head)
+                self.end_headers()
+                self.wfile.write(data if self.path == "/v1/backup" else b'{"state_dir":"/s","installation":"i"}')
+
+            def address_string(self):
+                return "unix"
+
+            def log_message(self, *words):
+                pass
+
+        super().__init__(str(path), Handler)
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+
+
+def test_what_did_not_arrive_whole_gets_no_name(tmp_path):
+    data = b"SQLite format 3" * 1000
+    digest = hashlib.sha256(data).hexdigest()
+    for n, (head, good) in enumerate([(f"{len(data)} {digest}", True), (f"{len(data) + 1} {digest}", False),
+                                      (f"{len(data)} {digest[::-1]}", False), (None, False), ("", False)]):
+        copy = tmp_path / f"{n}.db"
+        with FalseDaemon(tmp_path / f"{n}.sock", head, data) as daemon:
+            done = subprocess.run([BUILD / "orchestrator" / "mayfly", "backup", copy, "--socket",
+                                   tmp_path / f"{n}.sock"], capture_output=True, text=True, timeout=30, check=False)
+            daemon.shutdown()
+        assert (done.returncode == 0) == good, (head, done)
+        assert copy.exists() == good and not list(tmp_path.glob("*.db.*"))
+        if not good:
+            assert "did not arrive whole" in done.stderr
+
+
+def test_a_stop_while_a_backup_is_sent_is_clean(shop):
+    """The file is whole or not there, and the daemon's log has no word of a sanitizer."""
+    for n in range(4):
+        copy = shop.folder / f"{n}.db"
+        client = subprocess.Popen([BUILD / "orchestrator" / "mayfly", "backup", copy], env=shop.env,
+                                  stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        time.sleep(0.05 * n)
+        shop.stop()
+        _, words = client.communicate(timeout=30)
+        assert copy.exists() == (client.returncode == 0), words
+        if copy.exists():
+            assert check_copy(copy) == ["shop"]
+        assert not list(shop.folder.glob(f"{n}.db.*")) and not (shop.state / "backup").exists()
+        shop.start()
 
 
 def put_back(daemon, copy):

@@ -1,6 +1,8 @@
 #include "tests/unit/test.h"
 
+#include <errno.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -14,6 +16,30 @@ static void test_hash_vector(void **state) {
         assert_int_equal(sha256_hex("abc", 3, hex), 0);
         assert_string_equal(hex,
                             "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+}
+
+/* In pieces or at once, wherever the descriptor stands. */
+static void test_a_file_hashes_as_its_bytes(void **state) {
+        static const size_t sizes[] = { 0, 1, 65535, 65536, 200000 };
+        auto_cleanup(freep) char *data = malloc(200000);
+        char hex[SHA256_HEX];
+        int64_t none;
+
+        assert_non_null(data);
+        for (size_t i = 0; i < 200000; i++)
+                data[i] = (char) (i * 31 >> 3);
+        for (size_t i = 0; i < N_ELEMENTS(sizes); i++) {
+                auto_cleanup(closep) int fd = memfd_create("hash", MFD_CLOEXEC);
+                char whole[SHA256_HEX], pieces[SHA256_HEX];
+                int64_t size = -1;
+
+                assert_int_equal(write_all(fd, data, sizes[i]), 0);
+                assert_int_equal(sha256_hex(data, sizes[i], whole), 0);
+                assert_int_equal(sha256_fd(fd, pieces, &size), 0);
+                assert_string_equal(pieces, whole);
+                assert_int_equal(size, sizes[i]);
+        }
+        assert_int_equal(sha256_fd(-1, hex, &none), -EBADF);
 }
 
 static void test_seal_opens_only_as_it_was(void **state) {
@@ -131,6 +157,7 @@ static void test_a_signature_is_of_these_bytes_and_this_key(void **state) {
 int main(void) {
         static const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_hash_vector),
+                cmocka_unit_test(test_a_file_hashes_as_its_bytes),
                 cmocka_unit_test(test_seal_opens_only_as_it_was),
                 cmocka_unit_test(test_key_file),
                 cmocka_unit_test(test_signature_vectors),
