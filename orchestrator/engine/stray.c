@@ -283,7 +283,7 @@ int engine_orphans(Engine *e, json_t **ret, Error *reterr) {
         Telling t = { e, orphans, ghosts };
         int r;
 
-        clock_turn(e);
+        clock_look(e);
         r = ledger_stray_each(e->ledger, NULL, tell_one, &t, reterr);
         if (r < 0)
                 return r;
@@ -308,7 +308,7 @@ int engine_orphans_look(Engine *e, void (*done)(void *userdata, int r, const Err
         Waiter *grown;
         int r = 0;
 
-        clock_turn(e);
+        clock_look(e);
         if (e->n_lookers >= LIMIT_PROVIDER_STREAMS)
                 return error_set(reterr, -EBUSY, "Many wait for a look already");
         grown = reallocarray(e->lookers, e->n_lookers + 1, sizeof(Waiter));
@@ -362,7 +362,8 @@ int strays_relook(Engine *e, Error *reterr) {
 }
 
 int64_t strays_next_time(Engine *e) {
-        int64_t look = relook_ms(e), retry = INT64_MAX;
+        /* The end of a list that is under way is a turn of its own. */
+        int64_t look = lists_under_way(e) ? INT64_MAX : relook_ms(e), retry = INT64_MAX;
 
         if (ledger_stray_next(e->ledger, e->now_ms, &retry, NULL) < 0)
                 retry = INT64_MAX;

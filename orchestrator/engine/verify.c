@@ -232,7 +232,7 @@ int engine_verify(Engine *e, const Receipt *receipt, void (*done)(void *userdata
         size_t n = 0;
         int r;
 
-        clock_turn(e);
+        clock_look(e);
         for (EngineVerify *other = e->verifies; other; other = other->next)
                 n++;
         if (n >= LIMIT_VERIFIES)

@@ -210,6 +210,22 @@ static void test_what_has_no_marker_of_its_own_is_not_removed(void **state) {
         assert_non_null(strstr(e.message, "uncertain"));
 }
 
+/* While providers list, the timer waits for what else there is: a past time would wake the daemon again and
+ * again until the last of them is done. */
+static void test_nobody_waits_awake_for_a_list(void **state) {
+        auto_cleanup(environment_done) Environment env = { 0 };
+        Fixture *f = *state;
+
+        live_preview(f, "login", &env);
+        put_orphan(f);
+        list_all(f, GONE_ENVIRONMENT, NULL, true);
+        assert_verdict(f, "young");
+        pass(f, LIMIT_ORPHAN_LOOK_MS + 1);
+        turns(f);
+        assert_true(f->armed_ms > f->now_ms);
+        settle(f);
+}
+
 /* ---- carrying it out ---- */
 
 static void test_a_freeze_holds_it_also_when_the_wish_is_older(void **state) {
@@ -530,6 +546,7 @@ int main(void) {
                 WITH(test_a_partial_list_counts_for_nothing),
                 WITH(test_what_a_living_preview_may_use_stays),
                 WITH(test_what_has_no_marker_of_its_own_is_not_removed),
+                WITH(test_nobody_waits_awake_for_a_list),
                 WITH(test_a_freeze_holds_it_also_when_the_wish_is_older),
                 WITH(test_somebody_elses_thing_in_its_place_is_left_alone),
                 WITH(test_killed_after_any_answer_it_is_removed_all_the_same),
