@@ -616,6 +616,10 @@ void compose_service(Compose *c, Service *s) {
                 owner->folder = service_folder(c, owner);
         if (!s->folder)
                 s->folder = service_folder(c, s);
+        if (!owner->folder || !s->folder) {
+                c->no_memory = true;
+                return;
+        }
         place_part(c, s, "", s->place);
         if (!service_wants_image(s))
                 compose_set(c, s->container, "image", json_string("."));
