@@ -3,6 +3,7 @@ import hashlib
 import http.server
 import json
 import os
+import signal
 import socketserver
 import sqlite3
 import stat
@@ -118,7 +119,7 @@ class FalseDaemon(socketserver.ThreadingUnixStreamServer):
     """Answers as mayflyd does, but for what it says about the bytes of a backup."""
     daemon_threads = True
 
-    def __init__(self, path, head, data):
+    def __init__(self, path, head, data, hold=None):
         class Handler(http.server.BaseHTTPRequestHandler):
             def do_GET(self):
                 self.send_response(200)
@@ -126,6 +127,9 @@ class FalseDaemon(socketserver.ThreadingUnixStreamServer):
                     self.send_header("Mayfly-Backup", head)
                 self.end_headers()
                 self.wfile.write(data if self.path == "/v1/backup" else b'{"state_dir":"/s","installation":"i"}')
+                if self.path == "/v1/backup" and hold:
+                    self.wfile.flush()
+                    hold.wait(30)
 
             def address_string(self):
                 return "unix"
@@ -151,6 +155,21 @@ def test_what_did_not_arrive_whole_gets_no_name(tmp_path):
         assert copy.exists() == good and not list(tmp_path.glob("*.db.*"))
         if not good:
             assert "did not arrive whole" in done.stderr
+
+
+@pytest.mark.parametrize("number", (signal.SIGINT, signal.SIGTERM))
+def test_an_interrupted_backup_leaves_no_file(tmp_path, number):
+    hold, path = threading.Event(), tmp_path / "d.sock"
+    with FalseDaemon(path, "100000 0", b"x" * 50000, hold) as daemon:
+        client = subprocess.Popen([BUILD / "orchestrator" / "mayfly", "backup", tmp_path / "copy.db", "--socket", path],
+                                  stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        part = wait_until(lambda: [p for p in tmp_path.glob("copy.db.*") if p.stat().st_size > 0], 20, "first bytes")
+        assert stat.S_IMODE(part[0].stat().st_mode) == 0o600
+        client.send_signal(number)
+        assert client.wait(20) == 130
+        hold.set()
+        daemon.shutdown()
+    assert not list(tmp_path.glob("copy.db*"))
 
 
 def test_a_stop_while_a_backup_is_sent_is_clean(shop):
@@ -210,3 +229,11 @@ def test_a_ledger_that_was_put_back_is_held_until_somebody_looked(shop):
     assert shop.get("main--shop")[1] == "hello"
     shop.ok("orphans", "--remove", *sorted(found), "--young", "--wait")
     assert "agree" in shop.ok("orphans", "--look")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+def test_somebody_else_gets_no_byte(shop):
+    done = subprocess.run(["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "curl", "-s",
+                           "--unix-socket", shop.socket, "http://mayfly/v1/backup"],
+                          capture_output=True, text=True, timeout=30, check=False)
+    assert json.loads(done.stdout)["error"]["code"] == "forbidden"
