@@ -172,6 +172,16 @@ def test_users_and_folders_are_made_at_boot(machine):
     assert machine.ok("stat", "-c", "%a %U", "/var/lib/mayfly", "/etc/mayfly").split("\n")[:2] == ["711 root", "755 root"]
 
 
+def test_it_starts_as_installed(machine):
+    """Nobody has written a configuration yet."""
+    machine.ok("mv", "/etc/mayfly/mayflyd.yaml", "/root/mayflyd.yaml")
+    machine.ok("systemd-tmpfiles", "--create", "mayfly.conf")
+    machine.ok("systemctl", "start", "mayflyd")
+    assert json.loads(machine.ok("mayfly", "status", "--json"))["gateway"] == f"127.0.0.1:{DOOR}"
+    machine.ok("systemctl", "stop", "mayflyd")
+    machine.ok("mv", "/root/mayflyd.yaml", "/etc/mayfly/mayflyd.yaml")
+
+
 def test_the_unit_holds(machine):
     done = machine.run("systemd-analyze", "verify", "--man=no", "mayflyd.service")
     assert done.returncode == 0 and "mayfly" not in done.stderr, done.stderr
