@@ -250,6 +250,8 @@ int checkout_deprovision(SdkCall *call, Error *reterr) {
                 r = mark_owned(call, place.folder, place.tree, reterr); /* as it is by now */
         if (r < 0)
                 return r;
+        if (r == 0 && lock >= 0)
+                lock_remove(place.lock); /* who was before us took it all, so this file is our own */
         list = r == 1 && path_exists(place.tree) ? "removed" : "absent";
         r = r == 1 ? all_remove(call, &place, reterr) : mirrors_leave(call, call->uid, reterr);
         return r < 0 ? r : mark_report(call, list, "checkout", place.tree);
