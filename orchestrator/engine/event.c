@@ -38,6 +38,7 @@ static const char *const kinds[_EVENT_KIND_MAX] = {
         [EVENT_RESOURCE_FAILED] = "resource.failed",
         [EVENT_RESOURCE_TROUBLE] = "resource.trouble",
         [EVENT_RESOURCE_REPAIR] = "resource.repair",
+        [EVENT_RESOURCE_FOUND] = "resource.found",
         [EVENT_RESOURCE_REMOVING] = "resource.removing",
         [EVENT_RESOURCE_REMOVED] = "resource.removed",
         [EVENT_RESOURCE_STUCK] = "resource.stuck",

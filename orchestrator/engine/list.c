@@ -2,6 +2,7 @@
  *
  *   in the ledger and not in a complete list -> inspected, and made again when it is wanted
  *   in the list and not in the ledger        -> an orphan: recorded and shown, never removed by itself
+ *   in the list and never asked for, by a ledger that was put back -> it was asked for: see_stranger()
  *
  * A partial list proves nothing about what it leaves out. Providers that can watch tell changes as they
  * happen; a watch that ends is begun again with growing delay, with a list for what was missed. */
@@ -114,7 +115,8 @@ void list_on_line(Engine *e, Call *c, const json_t *item) {
         if (r == 0 && res.state == RES_READY && streq(res.type, "network") &&
             streq_null(present, "present") && map_put(e->sound, uid, e) < 0)
                 l->overflow = true;
-        if ((r < 0 || res.state == RES_REMOVED) && json_array_size(l->strangers) < LIMIT_ORPHANS)
+        if ((r < 0 || res.state == RES_REMOVED || !res.touched) &&
+            json_array_size(l->strangers) < LIMIT_ORPHANS)
                 json_array_append_new(
                         l->strangers,
                         json_pack("{s:s, s:s, s:s?, s:s?}", "uid", uid, "marker", marker, "type",

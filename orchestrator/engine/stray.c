@@ -98,7 +98,6 @@ static char *words(const json_t *item, const char *key) {
 }
 
 static int see_orphan(Sweep *s, const json_t *item, Error *reterr) {
-        auto_cleanup(resource_done) Resource known = { 0 };
         auto_cleanup(stray_done) Stray row = { .uid = words(item, "uid"),
                                                .kind = strdup("orphan"),
                                                .provider = strdup(s->c->provider),
@@ -113,11 +112,43 @@ static int see_orphan(Sweep *s, const json_t *item, Error *reterr) {
         row.environment_id = end ? strndup(slash + 1, (size_t) (end - slash - 1)) : strdup("");
         if (!row.environment_id)
                 return -ENOMEM;
-        /* Removed while the list was being made: it was still there when it was listed. */
-        if (ledger_resource_get(s->e->ledger, row.uid, &known, NULL) == 0 &&
-            (known.state != RES_REMOVED || known.removed_ms >= s->c->started_ms))
-                return 0;
         return see(s->e, &row, s->complete, &s->n_known, reterr);
+}
+
+/* A ledger that was put back may have a row of before its thing was asked for, with the thing long in the
+ * world. The world is right: from here on the row's removal is the thing's. */
+static int resource_was_touched(Engine *e, Resource *res, Error *reterr) {
+        int r;
+
+        res->touched = res->inspect = true;
+        r = ledger_resource_update(e->ledger, res, reterr);
+        if (r < 0)
+                return r;
+        look_mark(e, res->environment_id);
+        return event_add(e, EVENT_RESOURCE_FOUND,
+                         (EventWhere){ .environment_id = res->environment_id, .actor = "engine" },
+                         "%s has %s '%s', which the ledger took for not yet asked for",
+                         res->provider, res->type, res->name ? res->name : res->key);
+}
+
+/* Something that the ledger did not have alive when the line came. */
+static int see_stranger(Sweep *s, const json_t *item, Error *reterr) {
+        const char *uid = json_string_value(json_object_get(item, "uid"));
+        auto_cleanup(resource_done) Resource known = { 0 };
+        int r = ledger_resource_get(s->e->ledger, uid ? uid : "", &known, NULL);
+
+        if (r < 0 && r != -ENOENT)
+                return error_set(reterr, r, "Cannot look for the resource %s", uid);
+        if (r == -ENOENT)
+                return see_orphan(s, item, reterr);
+        if (known.state != RES_REMOVED)
+                return known.touched || !streq(known.provider, s->c->provider)
+                               ? 0
+                               : resource_was_touched(s->e, &known, reterr);
+        /* Removed while the list was being made: it was still there when it was listed. */
+        if (known.touched && known.removed_ms >= s->c->started_ms)
+                return 0;
+        return see_orphan(s, item, reterr);
 }
 
 static int see_ghosts(Sweep *s, Error *reterr) {
@@ -151,7 +182,7 @@ int strays_update(Engine *e, Call *c, bool complete, Error *reterr) {
                 r = orphan_left(e, *uid, reterr);
         json_array_foreach(c->list->strangers, i, item) {
                 if (r == 0)
-                        r = see_orphan(&s, item, reterr);
+                        r = see_stranger(&s, item, reterr);
         }
         if (r == 0 && complete && c->list->n_items > 0)
                 r = ledger_resource_each(e->ledger, NULL, false, sweep_resource, &s, reterr);

@@ -66,12 +66,15 @@ static void check_nothing_leaks(Sim *s) {
         Thing *t;
 
         assert(ledger_resource_each(s->ledger, NULL, false, know, &known, NULL) == 0);
-        while ((t = map_next(s->things, &at, NULL)))
+        while ((t = map_next(s->things, &at, NULL))) {
+                if (map_get(known.rows, t->uid))
+                        t->orphan = false; /* a ledger that was put back has found its own again */
                 if (!t->foreign && !t->orphan && !map_get(known.rows, t->uid) &&
                     !map_get(s->lied, t->uid))
                         sim_violation(s, "nothing leaks",
                                       "%s %s is in the world and not in the ledger", t->type,
                                       t->uid);
+        }
         map_free(known.rows);
 }
 

@@ -115,11 +115,50 @@ static void test_deadlines_move_by_what_was_lost(void **state) {
         assert_string_equal(later.gone_by, "reaper");
 }
 
+static int workload_of_first(void *userdata, const Resource *r) {
+        if (streq(r->type, "workload") && r->generation == 1)
+                snprintf(userdata, ID_SIZE, "%s", r->uid);
+        return 0;
+}
+
+/* The copy has a plan of something that was made after it: what lists show is not forgotten with the plan. */
+static void test_what_was_made_after_the_copy_is_found(void **state) {
+        auto_cleanup(resource_done) Resource r = { 0 };
+        char copy[64], uid[ID_SIZE] = "";
+        Fixture *f = *state;
+
+        push(f, "login", A_COMMIT);
+        turns(f);
+        while (!*uid) {
+                assert_true(answer_first(f));
+                turns(f);
+                assert_int_equal(
+                        ledger_resource_each(f->ledger, NULL, true, workload_of_first, uid, NULL),
+                        0);
+        }
+        assert_int_equal(ledger_resource_get(f->ledger, uid, &r, NULL), 0);
+        assert_false(r.touched);
+        take_copy(f, copy);
+        settle(f);
+        assert_non_null(map_get(f->things, uid));
+        f->listed = json_pack("[{s:s, s:s, s:s}]", "uid", uid, "marker", r.marker, "type",
+                              "workload");
+        f->list_complete = true;
+        put_back(f, copy);
+        push(f, "login", B_COMMIT); /* nobody wants the plan any more */
+        settle(f);
+        assert_int_equal(engine_freeze(f->engine, NULL, false, NULL, NULL), 0);
+        settle(f);
+        assert_int_equal(calls(f, "deprovision", "workload"), 1);
+        assert_null(map_get(f->things, uid));
+}
+
 int main(void) {
 #define WITH(test) cmocka_unit_test_setup_teardown(test, set_up_anchored, tear_down)
         static const struct CMUnitTest tests[] = {
                 WITH(test_nothing_is_removed_before_the_release),
                 WITH(test_deadlines_move_by_what_was_lost),
+                WITH(test_what_was_made_after_the_copy_is_found),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);
