@@ -141,8 +141,8 @@ static void test_what_was_made_after_the_copy_is_found(void **state) {
         take_copy(f, copy);
         settle(f);
         assert_non_null(map_get(f->things, uid));
-        f->listed = json_pack("[{s:s, s:s, s:s}]", "uid", uid, "marker", r.marker, "type",
-                              "workload");
+        f->listed =
+                json_pack("[{s:s, s:s, s:s}]", "uid", uid, "marker", r.marker, "type", "workload");
         f->list_complete = true;
         put_back(f, copy);
         push(f, "login", B_COMMIT); /* nobody wants the plan any more */
