@@ -120,7 +120,7 @@ static int see_orphan(Sweep *s, const json_t *item, Error *reterr) {
 static int resource_was_touched(Engine *e, Resource *res, Error *reterr) {
         int r;
 
-        res->touched = res->inspect = true;
+        res->touched = true;
         r = ledger_resource_update(e->ledger, res, reterr);
         if (r < 0)
                 return r;
