@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "orchestrator/base/str.h"
 #include "orchestrator/base/time.h"
 
 static const char *const clock_names[_REAPER_CLOCK_KIND_MAX] = {
@@ -143,6 +144,7 @@ static void gate_say(ReaperGateAnswer *g, bool keeps, int64_t until_ms, const ch
         va_start(args, fmt);
         vsnprintf(g->text, sizeof(g->text), fmt, args);
         va_end(args);
+        utf8_repair(g->text); /* people's words are cut by bytes */
 }
 
 static void gate_freeze(const ReaperFacts *f, ReaperGateAnswer *g) {
@@ -207,6 +209,7 @@ static void decide(ReaperVerdict *v, ReaperAction action, ReaperGate gate, Reape
         va_start(args, fmt);
         vsnprintf(v->reason, sizeof(v->reason), fmt, args);
         va_end(args);
+        utf8_repair(v->reason);
 }
 
 /* The clock that deletes and ended first, or none. */

@@ -71,9 +71,13 @@ void call_abandon(Engine *e, Call *c) {
 
 /* ---- providers that asked for slowness ---- */
 
+/* For what one resource was told all of them wait a while, and no longer: one answer must not stop every
+ * removal for a day. */
 void provider_slow(Engine *e, const char *provider, int64_t until_ms) {
-        int64_t *slow = map_get(e->slow, provider);
+        int64_t *slow = map_get(e->slow, provider), most = time_add(e->now_ms, LIMIT_SLOW_MS);
 
+        if (until_ms > most)
+                until_ms = most;
         if (!slow) {
                 slow = calloc(1, sizeof(int64_t));
                 if (!slow || map_put(e->slow, provider, slow) < 0) {
@@ -375,8 +379,15 @@ static int reply_give_up(Engine *e, Call *c, Error *reterr) {
                 if (r < 0)
                         return r;
         }
+        r = str_replace(&res.cause, "The provider's answer could not be kept");
+        if (r < 0)
+                return r;
         res.inspect = true;
-        res.retry_ms = time_add(e->now_ms, LIMIT_TRANSIENT_FIRST_MS);
+        res.tries++;
+        res.retry_ms = LIMIT_TRANSIENT_FIRST_MS << (res.tries < 13 ? res.tries : 13);
+        if (res.retry_ms > LIMIT_STUCK_RETRY_MS)
+                res.retry_ms = LIMIT_STUCK_RETRY_MS;
+        res.retry_ms = time_add(e->now_ms, res.retry_ms);
         return ledger_resource_update(e->ledger, &res, reterr);
 }
 
@@ -411,7 +422,11 @@ static int reply_apply(Engine *e, Call *c, Error *reterr) {
                 if (r < 0)
                         return r;
         }
-        return outcome_apply(&v, p, c, reterr);
+        r = outcome_apply(&v, p, c, reterr);
+        if (r < 0 || !c->overtaken || p->row.state != RES_READY || p->row.inspect)
+                return r;
+        p->row.inspect = true;
+        return part_save(&v, p, reterr);
 }
 
 static int reply_apply_part(Engine *e, Call *c, Error *reterr) {

@@ -27,11 +27,12 @@ int engine_new(const EngineSetup *setup, Engine **ret, Error *reterr) {
         e->calls = map_new(call_free);
         e->busy = map_new(NULL);
         e->slow = map_new(free);
+        e->patience = map_new(free);
         e->sound = map_new(NULL);
         e->watches = map_new(free);
         e->parsed = map_new(NULL);
-        if (!e->boot || !e->looks || !e->calls || !e->busy || !e->slow || !e->sound ||
-            !e->watches || !e->parsed)
+        if (!e->boot || !e->looks || !e->calls || !e->busy || !e->slow || !e->patience ||
+            !e->sound || !e->watches || !e->parsed)
                 return -ENOMEM;
         *ret = TAKE(e);
         return 0;
@@ -44,6 +45,7 @@ Engine *engine_free(Engine *e) {
         map_free(e->calls);
         map_free(e->looks);
         map_free(e->slow);
+        map_free(e->patience);
         map_free(e->sound);
         map_free(e->watches);
         parsed_forget(e, true);
@@ -140,6 +142,8 @@ int engine_start(Engine *e, Error *reterr) {
 
 /* ---- the turn ---- */
 
+/* Once, when its time comes: one that then waits for something else is looked at when that changes. Marked
+ * in every turn, more of them than one turn looks at would keep the daemon busy for ever. */
 static int mark_resource(void *userdata, const Resource *r) {
         look_mark(userdata, r->environment_id);
         return 0;
@@ -156,7 +160,8 @@ static int turn_work(Engine *e, Error *reterr) {
         if (r == 0)
                 r = call_apply_replies(e, reterr);
         if (r == 0)
-                r = ledger_resource_each_retry(e->ledger, e->now_ms, mark_resource, e, reterr);
+                r = ledger_resource_each_retry(e->ledger, e->retried_ms, e->now_ms, mark_resource,
+                                               e, reterr);
         if (r == 0)
                 r = reap_due(e, reterr);
         if (r == 0)
@@ -192,6 +197,7 @@ static void turn_succeeded(Engine *e) {
 
         e->events_added = false;
         e->again_ms = 0;
+        e->retried_ms = e->now_ms;
         if (e->marking)
                 e->marked_boot_ms = e->boot_ms;
         e->marking = false;

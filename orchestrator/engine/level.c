@@ -112,7 +112,7 @@ static int repair_part(View *v, Part *p, Error *reterr) {
                 return resource_provision(v, p, NULL, v->env.live_generation, reterr);
         case RES_FAILED:
                 if (p->row.retry_ms == 0 || p->row.retry_ms > v->e->now_ms ||
-                    p->row.generation == 0)
+                    (p->row.generation == 0 && under_way && under_way->state == GEN_PROVISIONING))
                         return 0;
                 p->row.tries = LIMIT_TRANSIENT_TRIES - 1;
                 p->row.retry_ms = 0;
@@ -218,28 +218,35 @@ static int fall_step(View *v, Error *reterr) {
                 return level_move(v, LEVEL_WAKING, EVENT_ENVIRONMENT_WAKING,
                                   "could not fall asleep and stays awake", reterr);
         }
-        v->env.asleep_ms = v->e->now_ms;
+        if (v->env.asleep_ms == 0) /* one that could not be woken has slept all the time */
+                v->env.asleep_ms = v->e->now_ms;
         v->changed = true;
         return level_move(v, LEVEL_STOPPED, EVENT_ENVIRONMENT_STOPPED, "is asleep", reterr);
 }
 
 /* ---- waking ---- */
 
-/* The order among workloads: one that needs another, also by way of what lies between them, waits. */
-static bool waits_for_sleeper(View *v, Part *p, unsigned depth) {
+/* The order among workloads: one that needs another, also by way of what lies between them, waits. The
+ * answer is kept for the step: in layers of services there are more ways than anybody can walk. One that
+ * is asked about while it is being asked stands in a ring and holds nobody. */
+static bool waits_for_sleeper(View *v, Part *p) {
         GraphNode *node;
 
-        if (depth > 32 || view_node(v, p, &node, NULL) < 0)
+        if (p->order != ORDER_UNKNOWN)
+                return p->order == ORDER_WAITS;
+        p->order = ORDER_ASKED;
+        if (view_node(v, p, &node, NULL) < 0)
                 return false;
-        for (char *const *key = node->depends; key && *key; key++) {
+        for (char *const *key = node->depends; key && *key && p->order != ORDER_WAITS; key++) {
                 Part *on = view_find(v, *key, v->env.live_generation);
 
                 if (on && on != p &&
-                    ((is_workload(on) && on->row.state != RES_READY) ||
-                     waits_for_sleeper(v, on, depth + 1)))
-                        return true;
+                    ((is_workload(on) && on->row.state != RES_READY) || waits_for_sleeper(v, on)))
+                        p->order = ORDER_WAITS;
         }
-        return false;
+        if (p->order == ORDER_ASKED)
+                p->order = ORDER_FREE;
+        return p->order == ORDER_WAITS;
 }
 
 static bool network_sound(View *v, Part *p) {
@@ -257,8 +264,7 @@ static int wake_workload(View *v, Part *p, Error *reterr) {
         bool asleep = p->row.state == RES_ASLEEP;
         int r;
 
-        if (view_call(v, p) || (!asleep && p->row.state != RES_WAKING) ||
-            waits_for_sleeper(v, p, 0))
+        if (view_call(v, p) || (!asleep && p->row.state != RES_WAKING) || waits_for_sleeper(v, p))
                 return 0;
         for (size_t i = 0; i < v->n_parts; i++)
                 if (is_live(v, v->parts[i]) && streq(v->parts[i]->row.type, "network") &&
@@ -300,9 +306,8 @@ static int wake_done(View *v, bool failed, Error *reterr) {
 
                 if (r < 0)
                         return r;
-                v->env.asleep_ms = v->e->now_ms;
-                return level_move(v, LEVEL_STOPPED, EVENT_ENVIRONMENT_STOPPED, "could not be woken",
-                                  reterr);
+                return level_move(v, LEVEL_FALLING, EVENT_ENVIRONMENT_FALLING,
+                                  "could not be woken and falls asleep again", reterr);
         }
         v->env.used_ms = v->e->now_ms;
         v->env.asleep_ms = 0;
@@ -312,6 +317,8 @@ static int wake_done(View *v, bool failed, Error *reterr) {
 static int wake_step(View *v, Error *reterr) {
         bool all = true, failed = false, busy = false;
 
+        for (size_t i = 0; i < v->n_parts; i++)
+                v->parts[i]->order = ORDER_UNKNOWN;
         for (size_t i = 0; i < v->n_parts; i++) {
                 Part *p = v->parts[i];
                 int r = 0;

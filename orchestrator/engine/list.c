@@ -234,13 +234,15 @@ void watch_on_line(Engine *e, Call *c, const json_t *item) {
         const char *change = json_string_value(json_object_get(item, "change"));
         auto_cleanup(resource_done) Resource res = { 0 };
         auto_error error = { 0 };
+        Call *busy = uid ? map_get(e->busy, uid) : NULL;
         int r;
 
         if (!uid || !change || ledger_resource_get(e->ledger, uid, &res, NULL) < 0 ||
             !streq(res.provider, c->provider) || streq(change, "ready"))
                 return;
-        /* A call under way sees for itself. */
-        if (res.state != RES_READY || res.inspect || map_get(e->busy, uid))
+        if (busy)
+                busy->overtaken = true; /* it may have looked before */
+        if (res.state != RES_READY || res.inspect || busy)
                 return;
         clock_turn(e);
         res.inspect = true;

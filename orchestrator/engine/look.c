@@ -252,7 +252,8 @@ void look_turn_done(Engine *e) {
                 look->looked = look->visit_taken = false;
                 if (!look->queued && !look->waiting && !look->visited && !look->asking &&
                     !look->answered && !look->uncertain && look->again_ms == 0 &&
-                    look->failures == 0)
+                    look->failures == 0 &&
+                    (look->pushed_ms == 0 || e->now_ms - look->pushed_ms > LIMIT_COMPARE_MS))
                         map_remove(e->looks, id); /* nothing to remember */
         }
 }

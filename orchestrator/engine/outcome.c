@@ -1,126 +1,5 @@
-/* What a reply means for its resource: by verb, and for failures by class (design, section 4). */
-#include <stdio.h>
-
+/* What a reply means for its resource, by verb. Failures: trouble.c. */
 #include "orchestrator/engine/private.h"
-
-/* ---- failures ---- */
-
-static const struct {
-        bool final;       /* trying again would not help */
-        bool attempt;     /* counts */
-        bool inspect;     /* the world is not as thought: look before anything else */
-        int64_t delay_ms; /* fixed delay; 0: grows with the attempts */
-} classes[_PROVIDER_CLASS_MAX] = {
-        [PROVIDER_INVALID] = { .final = true },
-        [PROVIDER_DENIED] = { .final = true },
-        [PROVIDER_GONE] = { .attempt = true, .inspect = true },
-        [PROVIDER_CONFLICT] = { .attempt = true, .inspect = true },
-        [PROVIDER_DEPENDENCY] = { .delay_ms = 2000 },
-        [PROVIDER_THROTTLED] = { .delay_ms = 5000 },
-        [PROVIDER_TRANSIENT] = { .attempt = true },
-        [PROVIDER_UNRECOVERABLE] = { .final = true },
-};
-
-static const char *part_name(const Part *p) {
-        return p->row.name ? p->row.name : p->row.key;
-}
-
-/* 10 s x 2^n, half of it by chance, so that many that failed together do not come back together. */
-static int64_t backoff(Engine *e, int64_t tries) {
-        int64_t delay = LIMIT_TRANSIENT_FIRST_MS;
-
-        for (int64_t i = 1; i < tries && i < LIMIT_TRANSIENT_TRIES; i++)
-                delay *= 2;
-        return delay / 2 + (int64_t) random_below(e->setup.random, (uint64_t) delay / 2 + 1);
-}
-
-/* Notes the failure on the row (not saved). 1 when there is no sense in trying again. */
-static int trouble(View *v, Part *p, Call *c, Error *reterr) {
-        Engine *e = v->e;
-        ProviderClass class = c->class == PROVIDER_OK ? PROVIDER_TRANSIENT : c->class;
-        bool attempt = classes[class].attempt, final = classes[class].final;
-        int64_t delay = classes[class].delay_ms;
-        char wait[TIME_TEXT_MAX];
-        int r;
-
-        free(p->row.cause);
-        p->row.cause = view_scrub(v, c->message ? c->message : "The provider gave no reason");
-        r = p->row.cause ? 0 : -ENOMEM;
-        if (r == 0)
-                r = str_replace(&p->row.cause_class, provider_class_to_string(class));
-        if (r < 0)
-                return r;
-        p->row.inspect = p->row.inspect || c->unknown || classes[class].inspect;
-        /* A dependency that never comes must not be waited for for ever. */
-        if (class == PROVIDER_DEPENDENCY &&
-            e->now_ms - (p->row.ready_ms > p->row.created_ms ? p->row.ready_ms
-                                                             : p->row.created_ms) >
-                    LIMIT_DEPENDENCY_MS) {
-                attempt = true;
-                delay = 0;
-        }
-        if (attempt && ++p->row.tries >= LIMIT_TRANSIENT_TRIES)
-                final = true;
-        if (final)
-                return 1;
-        if (delay == 0)
-                delay = backoff(e, p->row.tries);
-        if (c->retry_after_ms > delay)
-                delay = c->retry_after_ms < LIMIT_STUCK_RETRY_MS ? c->retry_after_ms
-                                                                 : LIMIT_STUCK_RETRY_MS;
-        p->row.retry_ms = time_add(e->now_ms, delay);
-        if (class == PROVIDER_THROTTLED)
-                provider_slow(e, p->row.provider, p->row.retry_ms);
-        return event_add(e, EVENT_RESOURCE_TROUBLE, event_of(v),
-                         "%s of %s '%s' failed (%s): %s; again in %s", c->verb, p->row.type,
-                         part_name(p), provider_class_to_string(class), p->row.cause,
-                         duration_format(delay, wait));
-}
-
-/* Not tried again: for the generation that needed it this is the end. */
-static int give_up(View *v, Part *p, Call *c, Error *reterr) {
-        Generation *g =
-                p->row.generation ? view_generation(v, p->row.generation) : view_under_way(v);
-        /* Something shared that a new generation asked to change is still there as it was, as far as is
-         * known; what is found missing or taken is not. */
-        bool shared = p->row.generation == 0 && p->row.ready_ms > 0 && g &&
-                      streq(c->verb, "provision") && c->generation == g->number &&
-                      g->number != v->env.live_generation;
-        int r = 0;
-
-        p->row.retry_ms = 0;
-        if (!shared && v->env.live_generation > 0 &&
-            (p->row.generation == 0 || p->row.generation == v->env.live_generation))
-                p->row.retry_ms = time_add(v->e->now_ms, LIMIT_STUCK_RETRY_MS);
-        p->row.applied = 0;
-        if (shared)
-                p->row.tries = 0;
-        if (p->row.state != RES_FAILED && (!shared || p->row.state != RES_READY))
-                r = part_move(v, p, shared ? RES_READY : RES_FAILED, reterr);
-        else
-                r = part_save(v, p, reterr);
-        if (r == 0)
-                r = event_add(v->e, EVENT_RESOURCE_FAILED, event_of(v), "%s '%s' failed (%s): %s",
-                              p->row.type, part_name(p), p->row.cause_class, p->row.cause);
-        if (r == 0 && generation_under_way(g))
-                r = generation_fail(v, g, "%s '%s': %s", p->row.type, part_name(p), p->row.cause);
-        return r;
-}
-
-static int nonsense(View *v, Part *p, Call *c, Error *reterr) {
-        c->class = PROVIDER_TRANSIENT;
-        c->unknown = true;
-        if (!c->message)
-                c->message = strdup("The provider's answer makes no sense");
-        return trouble(v, p, c, reterr);
-}
-
-static void part_calm(Part *p) {
-        p->row.inspect = false;
-        p->row.retry_ms = 0;
-        free(TAKE(p->row.cause));
-        free(TAKE(p->row.cause_class));
-}
 
 /* ---- provision, wake ---- */
 
@@ -176,7 +55,7 @@ static int event_ready(View *v, Part *p, const Call *c) {
         if (!detail)
                 return -ENOMEM;
         return event_add(v->e, EVENT_RESOURCE_READY, event_of(v), "%s '%s' is ready%s%s",
-                         p->row.type, part_name(p), *detail ? ": " : "", detail);
+                         p->row.type, part_title(p), *detail ? ": " : "", detail);
 }
 
 /* What it could not do as asked. A provision without notes did all of it. */
@@ -224,8 +103,10 @@ static int outcome_ready(View *v, Part *p, Call *c, Error *reterr) {
         if (r < 0)
                 return r;
         if (c->node) {
-                free(p->row.node);
-                p->row.node = TAKE(c->node);
+                /* A copy: the reply is applied again when the turn fails. */
+                r = str_replace(&p->row.node, c->node);
+                if (r < 0)
+                        return r;
                 p->row.applied = c->generation;
         }
         if (streq(p->row.type, "network") && map_put(v->e->sound, p->row.uid, v->e) < 0)
@@ -296,7 +177,7 @@ static int outcome_sleep(View *v, Part *p, Call *c, Error *reterr) {
         r = part_move(v, p, RES_READY, reterr);
         if (r == 0)
                 r = event_add(v->e, EVENT_RESOURCE_TROUBLE, event_of(v),
-                              "%s '%s' cannot be put to sleep: %s", p->row.type, part_name(p),
+                              "%s '%s' cannot be put to sleep: %s", p->row.type, part_title(p),
                               p->row.cause);
         return r;
 }
@@ -311,14 +192,14 @@ static int stuck(View *v, Part *p, Error *reterr) {
         if (r == 0 && v->env.state == ENV_DELETING) {
                 free(v->env.cause);
                 v->env.cause = str_format("%s '%s' cannot be removed: %s", p->row.type,
-                                          part_name(p), p->row.cause);
+                                          part_title(p), p->row.cause);
                 r = v->env.cause ? ledger_environment_update(v->e->ledger, &v->env, reterr)
                                  : -ENOMEM;
         }
         if (r == 0)
                 r = event_add(v->e, EVENT_RESOURCE_STUCK, event_of(v),
                               "%s '%s' cannot be removed (%s): %s; tried again once a day",
-                              p->row.type, part_name(p), p->row.cause_class, p->row.cause);
+                              p->row.type, part_title(p), p->row.cause_class, p->row.cause);
         return r;
 }
 
@@ -364,6 +245,7 @@ static int removed_for_good(View *v, Part *p, const char *how, Error *reterr) {
         p->row.emptied = true;
         p->row.tries = 0;
         p->row.removed_ms = v->e->now_ms;
+        patience_end(v->e, p->row.uid);
         r = stray_is_there(v->e, p->row.uid, reterr);
         if (r < 0)
                 return r;
@@ -373,7 +255,7 @@ static int removed_for_good(View *v, Part *p, const char *how, Error *reterr) {
                 r = part_move(v, p, RES_REMOVED, reterr);
         if (r == 0)
                 r = event_add(v->e, EVENT_RESOURCE_REMOVED, event_of(v), "%s '%s' %s", p->row.type,
-                              part_name(p), how);
+                              part_title(p), how);
         return r;
 }
 
@@ -534,6 +416,8 @@ static const struct {
 };
 
 int outcome_apply(View *v, Part *p, Call *c, Error *reterr) {
+        if (c->class == PROVIDER_OK && !streq(c->verb, "inspect"))
+                patience_end(v->e, p->row.uid);
         for (size_t i = 0; i < N_ELEMENTS(outcomes); i++)
                 if (streq(outcomes[i].verb, c->verb))
                         return outcomes[i].apply(v, p, c, reterr);

@@ -15,10 +15,12 @@ static void lay_over(const json_t *clocks, int64_t length_ms[static _REAPER_CLOC
         }
 }
 
-static void lay_text(const char *text, int64_t length_ms[static _REAPER_CLOCK_KIND_MAX]) {
+/* False when there is a text and it cannot be read, for lack of memory too. */
+static bool lay_text(const char *text, int64_t length_ms[static _REAPER_CLOCK_KIND_MAX]) {
         json_auto_t *clocks = text ? json_loads(text, 0, NULL) : NULL;
 
         lay_over(clocks, length_ms);
+        return !text || clocks;
 }
 
 static void clocks_list(const ConfigClocks *c, int64_t ret[static _REAPER_CLOCK_KIND_MAX]) {
@@ -32,13 +34,13 @@ void policy_of(Engine *e, const Environment *env, const Project *project, Reaper
         int64_t bound[_REAPER_CLOCK_KIND_MAX];
         json_t *admin = json_object_get(e->config->projects, project->name);
 
-        *ret = (ReaperPolicy){ .known = true,
-                               .effective_ms = env->policy_ms,
+        *ret = (ReaperPolicy){ .effective_ms = env->policy_ms,
                                .grace_ms = env->policy_ms > 0 ? LIMIT_POLICY_GRACE_MS : 0 };
         clocks_list(&e->config->clocks, ret->clock_ms);
         lay_over(json_object_get(admin, "clocks"), ret->clock_ms);
-        lay_text(project->clocks, ret->clock_ms);
-        lay_text(env->lease, ret->clock_ms);
+        /* Without one of them the shorter lengths below it would hold. */
+        ret->known =
+                lay_text(project->clocks, ret->clock_ms) && lay_text(env->lease, ret->clock_ms);
         clocks_list(&e->config->clocks_max, bound);
         for (int i = 0; i < _REAPER_CLOCK_KIND_MAX; i++) {
                 if (ret->clock_ms[i] < 0) /* nobody said anything: it ends nothing */
@@ -69,14 +71,16 @@ int policy_refresh(View *v, Error *reterr) {
         if (r < 0)
                 return r;
         policy_of(v->e, &v->env, &project, &policy);
+        if (!policy.known)
+                return 0; /* nothing is judged by it */
         text = lengths_text(&policy);
         if (!text)
                 return -ENOMEM;
         if (streq_null(text, v->env.clocks))
                 return 0;
-        /* The first lengths of all hold from the beginning; so do those of its first dependency file. Any
-         * other change is one of policy, also for what never was ready. */
-        if (v->env.clocks && (v->env.live_generation == 0 || v->served_before))
+        /* The first lengths of all hold from the beginning. Those of a dependency file come later, perhaps
+         * long after the branch: like any other change they make nothing due at once. */
+        if (v->env.clocks)
                 v->env.policy_ms = v->e->now_ms;
         free(v->env.clocks);
         v->env.clocks = TAKE(text);

@@ -45,6 +45,7 @@ typedef struct Look {
         FrontActivity activity;
         int64_t again_ms; /* look again then; 0: no such time */
         int64_t asked_ms;
+        int64_t pushed_ms; /* when a push or a deletion of its branch was told of; 0: not lately */
         unsigned failures; /* looks in a row that ended in an error */
         uint64_t ticket; /* its place among those that wait, kept until it got something; 0: none */
 } Look;
@@ -77,6 +78,7 @@ struct Call {
         bool intent;        /* has an intent in the ledger */
         bool build;         /* may take long */
         bool cancel;        /* cancel after this turn's commit */
+        bool overtaken;     /* a watch told of a change that its answer may not know yet */
         bool cancelled;
         json_t *request; /* until it is started; may hold secrets */
         int64_t deadline_ms, started_ms;
@@ -125,6 +127,7 @@ struct Engine {
         LateAnswer *late;        /* questions to the front whose answer nobody waits for any more */
         int64_t unwell_until_ms; /* the ledger could not be written: nothing destructive before */
         int64_t again_ms;        /* the whole turn again */
+        int64_t retried_ms;      /* what was to be tried again until then has been looked at */
         char *boot;              /* which boot of the machine this is; "" when not known */
         bool marking;            /* clock.mark is written in this turn */
         int64_t marked_boot_ms;  /* when clock.mark was last written */
@@ -138,12 +141,13 @@ struct Engine {
 
         Look *asking; /* the front is being asked about it just now */
 
-        Map *calls;   /* id -> Call, owned */
-        Map *busy;    /* resource uid -> Call, borrowed */
-        Map *slow;    /* provider -> Slow, owned */
-        Map *sound;   /* uids of networks that were proved since the start */
-        Map *watches; /* provider -> Watch, owned */
-        Map *parsed;  /* parsed.c */
+        Map *calls;    /* id -> Call, owned */
+        Map *busy;     /* resource uid -> Call, borrowed */
+        Map *slow;     /* provider -> Slow, owned */
+        Map *patience; /* uid -> Patience, owned (trouble.c) */
+        Map *sound;    /* uids of networks that were proved since the start */
+        Map *watches;  /* provider -> Watch, owned */
+        Map *parsed;   /* parsed.c */
         struct Parsed *replaced;
         size_t parsed_bytes;
         Call *replies, *replies_last;
@@ -167,17 +171,22 @@ typedef struct Part {
         Resource row;
         GraphNode *node; /* borrowed, see parsed.c; NULL until asked for */
         json_t *outputs; /* opened, may hold secrets; NULL until asked for */
+        enum {
+                ORDER_UNKNOWN,
+                ORDER_ASKED,
+                ORDER_FREE,
+                ORDER_WAITS
+        } order; /* to wake: level.c */
 } Part;
 
 typedef struct View {
         Engine *e;
         Look *look;
         Environment env;
-        bool changed;       /* env differs from its row */
-        bool served_before; /* it had a live generation when the look began */
-        bool again;         /* something moved: look once more in this turn */
-        Generation *gens;   /* open ones */
-        Graph **graphs;     /* beside them; borrowed, NULL until asked for */
+        bool changed;     /* env differs from its row */
+        bool again;       /* something moved: look once more in this turn */
+        Generation *gens; /* open ones */
+        Graph **graphs;   /* beside them; borrowed, NULL until asked for */
         size_t n_gens;
         Part **parts; /* living resources, and those removed in this look */
         size_t n_parts;
@@ -286,6 +295,17 @@ void call_on_reply(void *userdata, const ProviderReply *reply);
 void call_on_line(void *userdata, const char *call_id, const json_t *line);
 void provider_slow(Engine *e, const char *provider, int64_t until_ms);
 int64_t provider_slow_until(Engine *e, const char *provider);
+
+/* ---- trouble.c: what a failure means ---- */
+const char *part_title(const Part *p); /* its name for people */
+/* Notes the failure on the row (not saved). 1 when there is no sense in trying again. */
+int trouble(View *v, Part *p, Call *c, Error *reterr);
+/* An answer that makes no sense: nobody knows what was done. As trouble(). */
+int nonsense(View *v, Part *p, Call *c, Error *reterr);
+/* Not tried again: for the generation that needed it this is the end. Saves. */
+int give_up(View *v, Part *p, Call *c, Error *reterr);
+void part_calm(Part *p); /* no trouble is noted any more; not saved */
+void patience_end(Engine *e, const char *uid);
 
 /* ---- outcome.c: what a reply means ---- */
 int outcome_apply(View *v, Part *p, Call *c, Error *reterr);

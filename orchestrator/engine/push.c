@@ -155,6 +155,7 @@ int push_input(Input *in, const Project *project, const char *branch, const char
                char **ret_environment, Error *reterr) {
         auto_cleanup(environment_done) Environment env = { 0 };
         auto_cleanup(freep) char *id = NULL;
+        Look *look;
         int r;
 
         r = ledger_environment_by_branch(in->e->ledger, project->id, branch, &env, NULL);
@@ -170,6 +171,10 @@ int push_input(Input *in, const Project *project, const char *branch, const char
         if (r < 0)
                 return r;
         look_mark(in->e, env.id);
+        look = look_get(in->e, env.id);
+        if (!look)
+                return -ENOMEM;
+        look->pushed_ms = in->e->now_ms;
         if (ret_environment) {
                 id = strdup(env.id);
                 if (!id)
@@ -223,14 +228,16 @@ static int collect_open(void *userdata, const Environment *env) {
         return strv_add(&c->ids, env->id);
 }
 
-/* The environment follows a push that came when the list was under way already: which of the two is the
- * newer word is not known. */
+/* The environment follows a push, or the deletion of its branch, that came when the list was under way
+ * already: which of the two is the newer word is not known. A branch that is back at its commit has no
+ * new generation; that is remembered beside the ledger, for no list outlives the daemon. */
 static int is_newer(const Closing *c, const Environment *env, bool *ret, Error *reterr) {
         auto_cleanup(generation_done) Generation g = { 0 };
+        const Look *look = map_get(c->in->e->looks, env->id);
         int r;
 
-        *ret = false;
-        if (env->wanted_generation == 0)
+        *ret = look && look->pushed_ms > 0 && look->pushed_ms >= c->began_ms;
+        if (*ret || env->wanted_generation == 0)
                 return 0;
         r = ledger_generation_get(c->in->e->ledger, env->id, env->wanted_generation, &g, reterr);
         *ret = r == 0 && g.created_ms >= c->began_ms;
@@ -295,15 +302,15 @@ static int take_up(Closing *c, const Project *project, const char *branch, const
         if (r == -ENOENT && (!c->before || (before && streq(before, commit)) ||
                              was_here(c->in->e, project, branch, commit)))
                 return 0;
-        if (r == 0 && env.closed_ms == 0) {
-                bool newer;
+        if (r == 0) {
+                bool newer, closed = env.closed_ms > 0;
 
                 r = is_newer(c, &env, &newer, reterr);
-                if (r == 0 && !newer && before && streq(before, commit))
+                if (r == 0 && !newer && !closed && before && streq(before, commit))
                         r = pushed_since(c->in->e, project, &env, &newer, reterr);
                 if (r < 0)
                         return r;
-                if (newer || streq(env.commit, commit))
+                if (newer || (!closed && streq(env.commit, commit)))
                         return 0;
         }
         r = push_input(c->in, project, branch, commit, NULL, reterr);

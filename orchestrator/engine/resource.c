@@ -217,12 +217,15 @@ static bool order_holds(View *v) {
         return !any;
 }
 
+/* What belongs to generations goes before what they shared; one of them that is stuck holds only what it
+ * is built on. */
 static bool environment_first_generations(View *v, const Part *p) {
         if (p->row.generation != 0)
                 return false;
         for (size_t i = 0; i < v->n_parts; i++)
-                if (part_alive(v->parts[i]) && v->parts[i]->row.generation != 0)
-                        return true; /* what belongs to generations goes before what they shared */
+                if (part_alive(v->parts[i]) && v->parts[i]->row.generation != 0 &&
+                    v->parts[i]->row.state != RES_STUCK)
+                        return true;
         return false;
 }
 

@@ -72,7 +72,6 @@ int view_load(Engine *e, Look *look, View *ret, Error *reterr) {
                 r = ledger_resource_each(e->ledger, look->id, false, add_part, &loading, reterr);
         if (r < 0)
                 return r;
-        ret->served_before = ret->env.live_generation > 0;
         ret->graphs = calloc(ret->n_gens + 1, sizeof(Graph *));
         return ret->graphs ? 0 : -ENOMEM;
 }

@@ -75,5 +75,6 @@ int ledger_prune_intents(Ledger *l, int64_t before_ms, int64_t n, Error *reterr)
                 return r;
         db_bind_int(q, 1, before_ms);
         db_bind_int(q, 2, n);
-        return ledger_run(l, q, reterr);
+        r = ledger_run(l, q, reterr);
+        return r < 0 ? r : (int) db_changes(l->db);
 }

@@ -283,8 +283,9 @@ int ledger_resource_get(Ledger *l, const char *uid, Resource *ret, Error *reterr
 int ledger_resource_each(Ledger *l, const char *environment_id, bool removed,
                          int (*func)(void *userdata, const Resource *r), void *userdata,
                          Error *reterr);
-/* Living ones whose retry_ms has come; the smallest retry_ms after now_ms, INT64_MAX for none. */
-int ledger_resource_each_retry(Ledger *l, int64_t now_ms,
+/* Living ones whose retry_ms has come since then, until now; the smallest retry_ms after now_ms, INT64_MAX
+ * for none. */
+int ledger_resource_each_retry(Ledger *l, int64_t since_ms, int64_t now_ms,
                                int (*func)(void *userdata, const Resource *r), void *userdata,
                                Error *reterr);
 int ledger_resource_next_retry(Ledger *l, int64_t now_ms, int64_t *ret, Error *reterr);
@@ -355,7 +356,7 @@ int ledger_route_remove(Ledger *l, const char *host, Error *reterr);
 int ledger_receipt_add(Ledger *l, const Receipt *receipt, Error *reterr); /* signs it */
 int ledger_stray_put(Ledger *l, const Stray *s, Error *reterr);
 int ledger_stray_remove(Ledger *l, const char *uid, Error *reterr);
-/* Drops the oldest ended intents before this time; at most n. */
+/* Drops the oldest ended intents before this time; at most n. How many it were. */
 int ledger_prune_intents(Ledger *l, int64_t before_ms, int64_t n, Error *reterr);
 int ledger_value_set(Ledger *l, const char *name, const char *value,
                      Error *reterr); /* NULL: drops */

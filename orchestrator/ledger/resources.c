@@ -71,35 +71,40 @@ int ledger_resource_get(Ledger *l, const char *uid, Resource *ret, Error *reterr
 int ledger_resource_each(Ledger *l, const char *environment_id, bool removed,
                          int (*func)(void *userdata, const Resource *r), void *userdata,
                          Error *reterr) {
-        static const char all[] = "SELECT " COLUMNS " FROM resource"
-                                  " WHERE (?2 OR state != 'removed') ORDER BY rowid";
-        static const char one[] = "SELECT " COLUMNS " FROM resource WHERE environment_id = ?1"
-                                  " AND (?2 OR state != 'removed') ORDER BY rowid";
+        /* The living ones have indexes of their own: a look must not walk a long history. */
+        static const char *const sql[2][2] = {
+                { "SELECT " COLUMNS " FROM resource WHERE state != 'removed' ORDER BY rowid",
+                  "SELECT " COLUMNS " FROM resource ORDER BY rowid" },
+                { "SELECT " COLUMNS " FROM resource INDEXED BY resource_key"
+                  " WHERE environment_id = ?1 AND state != 'removed' ORDER BY rowid",
+                  "SELECT " COLUMNS " FROM resource WHERE environment_id = ?1 ORDER BY rowid" },
+        };
         DbQuery *q;
         int r;
 
-        r = db_query(l->db, environment_id ? one : all, &q, reterr);
+        r = db_query(l->db, sql[environment_id != NULL][removed], &q, reterr);
         if (r < 0)
                 return r;
         if (environment_id)
                 db_bind_text(q, 1, environment_id);
-        db_bind_int(q, 2, removed);
         return resource_walk(q, func, userdata, reterr);
 }
 
-int ledger_resource_each_retry(Ledger *l, int64_t now_ms,
+int ledger_resource_each_retry(Ledger *l, int64_t since_ms, int64_t now_ms,
                                int (*func)(void *userdata, const Resource *r), void *userdata,
                                Error *reterr) {
         DbQuery *q;
         int r;
 
         r = db_query(l->db,
-                     "SELECT " COLUMNS " FROM resource WHERE retry_ms > 0 AND retry_ms <= ?1"
+                     "SELECT " COLUMNS " FROM resource WHERE retry_ms > max(?2, 0) AND retry_ms > 0"
+                     " AND retry_ms <= ?1"
                      " AND state != 'removed' ORDER BY retry_ms",
                      &q, reterr);
         if (r < 0)
                 return r;
         db_bind_int(q, 1, now_ms);
+        db_bind_int(q, 2, since_ms);
         return resource_walk(q, func, userdata, reterr);
 }
 

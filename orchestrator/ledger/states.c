@@ -28,7 +28,8 @@ static const StateInfo level_states[_LEVEL_MAX] = {
         /* back to awake when a new generation took over, to waking when it would not fall asleep */
         [LEVEL_FALLING] = { "falling", L(STOPPED) | L(WAKING) | L(AWAKE) },
         [LEVEL_STOPPED] = { "stopped", L(WAKING) | L(AWAKE) },
-        [LEVEL_WAKING] = { "waking", L(AWAKE) | L(STOPPED) },
+        /* to falling when some of it would not wake: the others must not stay up for nobody */
+        [LEVEL_WAKING] = { "waking", L(AWAKE) | L(STOPPED) | L(FALLING) },
 };
 
 #define G(s) (1u << GEN_##s)

@@ -121,6 +121,11 @@ void front_answers(Fixture *f, const FrontActivity *answer_given) {
         f->question.done(f->question.userdata, id, answer_given);
 }
 
+typedef struct Files {
+        Fixture *f;
+        char *commit;
+} Files;
+
 static int file_read(void *userdata, const char *path, size_t max, char **ret, size_t *ret_size,
                      Error *reterr) {
 #define SCORE(more)                                                                           \
@@ -129,26 +134,40 @@ static int file_read(void *userdata, const char *path, size_t max, char **ret, s
         static const char good[] =
                 SCORE("    volumes:\n      /data:\n        source: ${resources.data}\n"
                       "resources:\n  data:\n    type: volume\n");
-        const char *content = streq(userdata, C_COMMIT) ? "metadata: [\n" : good;
+        const Files *files = userdata;
+        const char *commit = files->commit, *content = good;
 
-        if (streq(userdata, E_COMMIT))
-                content = SCORE("");
-        if (streq(path, "mayfly.yaml") && streq(userdata, D_COMMIT))
+        if (files->f->file) {
+                content = files->f->file(commit, path);
+                if (!content)
+                        return error_set(reterr, -ENOENT, "No file '%s'", path);
+                content = *content ? content : good;
+        } else if (streq(path, "mayfly.yaml") && streq(commit, D_COMMIT))
                 content = "workloads:\n  web:\n    build:\n      command: [make]\n";
         else if (!streq(path, "score.yaml"))
                 return error_set(reterr, -ENOENT, "No file '%s'", path);
+        else if (streq(commit, C_COMMIT))
+                content = "metadata: [\n";
+        else if (streq(commit, E_COMMIT))
+                content = SCORE("");
         *ret = strdup(content);
         *ret_size = strlen(content);
         return 0;
 }
 
 static int files_open(void *userdata, const json_t *outputs, SpecReader *ret, Error *reterr) {
-        *ret = (SpecReader){ .read = file_read, .userdata = strdup(text(outputs, "commit")) };
+        Files *files = calloc(1, sizeof(Files));
+
+        *files = (Files){ userdata, strdup(text(outputs, "commit")) };
+        *ret = (SpecReader){ .read = file_read, .userdata = files };
         return 0;
 }
 
 static void files_close(void *userdata, SpecReader *reader) {
-        free(reader->userdata);
+        Files *files = reader->userdata;
+
+        free(files->commit);
+        free(files);
 }
 
 /* ---- the fixture ---- */
@@ -338,11 +357,18 @@ static void answer(Fixture *f, Pending *p) {
         events.on_reply(events.userdata, &reply);
 }
 
-void turns(Fixture *f) {
-        for (unsigned i = 0; f->wanted && i < 100; i++) {
+unsigned turns_until(Fixture *f, unsigned most) {
+        unsigned n = 0;
+
+        for (; f->wanted && n < most; n++) {
                 f->wanted = false;
                 (void) engine_turn(f->engine, NULL);
         }
+        return n;
+}
+
+void turns(Fixture *f) {
+        (void) turns_until(f, 100);
 }
 
 bool answer_first(Fixture *f) {

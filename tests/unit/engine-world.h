@@ -64,6 +64,8 @@ typedef struct Fixture {
         bool front_late;   /* questions wait for front_answers() */
         Question question; /* the one that waits */
         bool anchored;     /* the ledger of the next daemon_up() is synced and has its anchor */
+        /* The file at a commit, "" for the usual score.yaml, NULL when there is none; NULL: the usual ones. */
+        const char *(*file)(const char *commit, const char *path);
 } Fixture;
 
 int set_up(void **state); /* the daemon runs and knows the project "shop" */
@@ -83,6 +85,7 @@ const char *uid_of(Fixture *f, const char *type, char ret[ID_SIZE]);
 
 void pass(Fixture *f, int64_t ms);
 void turns(Fixture *f);
+unsigned turns_until(Fixture *f, unsigned most); /* until nothing is wanted; how many it took */
 bool answer_first(Fixture *f); /* false: no call waits for an answer */
 /* The first call's provider wrote these bytes; did says whether the world did what was asked. */
 void answer_first_with(Fixture *f, const char *bytes, size_t size, bool did);

@@ -28,7 +28,7 @@ static void test_error_classes(void **state) {
                 push(f, branch, A_COMMIT);
                 settle(f);
                 f->n_started[0] = 0;
-                settle_for(f, 20 * MS_PER_MINUTE);
+                settle_for(f, 100 * MS_PER_MINUTE);
                 get(f, branch, &env);
                 assert_int_equal(env.state, cases[i].ready ? ENV_READY : ENV_FAILED);
                 assert_int_equal(f->fail_times, 0);

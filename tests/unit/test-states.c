@@ -17,7 +17,7 @@ static const struct {
         { &machine_level, "awake", "falling" },
         { &machine_level, "falling", "stopped waking awake" },
         { &machine_level, "stopped", "waking awake" },
-        { &machine_level, "waking", "awake stopped" },
+        { &machine_level, "waking", "awake stopped falling" },
         { &machine_generation, "wanted", "checkout failed retiring" },
         { &machine_generation, "checkout", "provisioning failed retiring" },
         { &machine_generation, "provisioning", "live failed retiring" },
