@@ -1,12 +1,10 @@
 #include "orchestrator/api/backup.h"
 #include "orchestrator/api/manager.h"
 
-#include <fcntl.h>
 #include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "orchestrator/api/api.h"
 #include "orchestrator/api/clock-steps.h"
@@ -142,14 +140,9 @@ static int start_ledger(Manager *m, Error *reterr) {
         auto_cleanup(freep) char *path = path_join(m->state_dir, "ledger.db");
         auto_cleanup(freep) char *key = path_join(m->state_dir, "key");
         LedgerOptions options = { .path = path, .key_path = key, .random = &random_system };
-        auto_cleanup(closep) int fd = -1;
 
         if (!path || !key)
                 return -ENOMEM;
-        /* SQLite gives its other files the mode of this one. */
-        fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-        if (fd < 0 || fchmod(fd, 0600) < 0)
-                return error_set(reterr, -errno, "Cannot open '%s': %s", path, strerror(errno));
         return ledger_open(&options, &m->ledger, reterr);
 }
 

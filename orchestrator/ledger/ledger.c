@@ -6,21 +6,23 @@
  * marks the turn as broken, every later write is refused, and the commit reports it. */
 #include <fcntl.h>
 #include <stdio.h>
+#include <sys/stat.h>
 
 #include "orchestrator/base/fault.h"
 #include "orchestrator/base/log.h"
 #include "orchestrator/ledger/private.h"
 
-/* SQLite makes files that everybody may read. */
+/* SQLite makes files that everybody may read, and gives its other files the mode of this one. Closed before
+ * SQLite opens it: the end of any descriptor of a file ends every lock that this process has on it
+ * (fcntl(2)), and who asks next would find the ledger unused and remove its WAL. */
 static int file_make(const LedgerOptions *o, Error *reterr) {
-        int fd;
+        auto_cleanup(closep) int fd = -1;
 
-        if (o->vfs || o->path[0] != '/')
+        if (o->vfs || o->db || o->path[0] != '/')
                 return 0;
-        fd = open(o->path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-        if (fd < 0)
+        fd = open(o->path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+        if (fd < 0 || fchmod(fd, 0600) < 0)
                 return error_set(reterr, -errno, "%s", strerror(errno));
-        close(fd);
         return 0;
 }
 
