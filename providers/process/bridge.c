@@ -268,22 +268,24 @@ static bool netns_exists(const Bridge *b) {
         return statfs(path, &fs) == 0 && fs.f_type == NSFS_MAGIC;
 }
 
-void bridge_look(const Bridge *b, bool *ret_namespace, bool *ret_veth, char **ret_marker) {
-        auto_cleanup(freep) char *alias = NULL;
+static bool device_exists(const char *name) {
+        return if_nametoindex(name) > 0;
+}
+
+void bridge_seen_done(BridgeSeen *seen) {
+        free(TAKE(seen->marker));
+}
+
+void bridge_look(const Bridge *b, BridgeSeen *ret) {
         char path[96], master[256];
         ssize_t n;
 
-        *ret_namespace = netns_exists(b);
-        *ret_marker = NULL;
+        *ret = (BridgeSeen){ .namespace = netns_exists(b), .device = device_exists(b->veth) };
         snprintf(path, sizeof(path), "/sys/class/net/%s/master", b->veth);
         n = readlink(path, master, sizeof(master) - 1);
         master[n > 0 ? n : 0] = '\0';
-        *ret_veth = n > 0 && str_ends_with(master, b->name);
-        snprintf(path, sizeof(path), "/sys/class/net/%s/ifalias", b->veth);
-        if (read_file(path, 4096, &alias, NULL, NULL) == 0) {
-                alias[strcspn(alias, "\n")] = '\0';
-                *ret_marker = TAKE(alias);
-        }
+        ret->joined = n > 0 && str_ends_with(master, b->name);
+        (void) port_alias(b->veth, &ret->marker, &ret->number); /* without it: nobody's */
 }
 
 /* In a child: a network namespace is entered and made for the whole process. */
@@ -342,30 +344,29 @@ static int step_make(const Bridge *b) {
         return netns_make_named(path);
 }
 
-static int veth_make(const SdkCall *call, const Bridge *b, bool replace, Error *reterr) {
+static int veth_make(const SdkCall *call, const Bridge *b, int64_t number, bool replace,
+                     Error *reterr) {
         uint32_t a = ntohl(b->address.s_addr);
         auto_cleanup(freep) char *batch = str_format(
                 "%s%s%slink add name %s type veth peer name eth0 address 02:6d:%02x:%02x:%02x:%02x netns %s\n"
-                "link set dev %s addrgenmode none alias \"%s\"\n"
+                "link set dev %s addrgenmode none alias \"%s %" PRId64 "\"\n"
                 "link set dev %s master %s\n"
                 "link set dev %s type bridge_slave isolated on\n"
                 "link set dev %s up\n",
                 replace ? "link del " : "", replace ? b->veth : "", replace ? "\n" : "", b->veth,
                 a >> 24 & 255, a >> 16 & 255, a >> 8 & 255, a & 255, b->netns, b->veth,
-                call->marker, b->veth, b->name, b->veth, b->veth);
+                call->marker, number, b->veth, b->name, b->veth, b->veth);
 
         return batch ? tool("join the network to the bridge", "ip", "-batch", "-", batch, reterr)
                      : -ENOMEM;
 }
 
-static bool device_exists(const char *name) {
-        return if_nametoindex(name) > 0;
-}
-
 int bridge_provision(SdkCall *call, Bridge *b, Error *reterr) {
-        auto_cleanup(freep) char *path = path_join(call->state_dir, "network.lock"), *marker = NULL;
+        auto_cleanup(freep) char *path = path_join(call->state_dir, "network.lock");
+        auto_cleanup(bridge_seen_done) BridgeSeen seen = { 0 };
         auto_cleanup(closep) int lock = -1;
-        bool namespace, veth;
+        int64_t number = 0;
+        bool own;
         int r;
 
         if (!path)
@@ -378,46 +379,21 @@ int bridge_provision(SdkCall *call, Bridge *b, Error *reterr) {
         if (r < 0)
                 return r;
         crash_point("process.bridge");
-        if (call->slot < 1 || call->slot + 2 >= INT64_C(1) << (32 - b->prefix))
-                return error_set(reterr, -EPERM,
-                                 "The subnet has no address for the network number %" PRId64,
-                                 call->slot);
-        b->address.s_addr = htonl(b->subnet + 1 + (uint32_t) call->slot);
-        bridge_look(b, &namespace, &veth, &marker);
-        if (!namespace) {
+        bridge_look(b, &seen);
+        own = seen.joined && seen.marker && streq(seen.marker, call->marker);
+        r = port_number(call, b, own ? seen.number : 0, &number, reterr);
+        if (r < 0)
+                return r;
+        b->address.s_addr = htonl(b->subnet + 1 + (uint32_t) number);
+        if (!seen.namespace)
                 r = child_do(b, step_make, "make a network namespace", reterr);
-                veth = false; /* another one's end, if there is any */
-        }
-        if (r == 0 && !(veth && marker && streq(marker, call->marker)))
-                r = veth_make(call, b, device_exists(b->veth), reterr);
+        /* Without its namespace the pair is another one's end. */
+        if (r == 0 && !(seen.namespace && own && seen.number == number))
+                r = veth_make(call, b, number, device_exists(b->veth), reterr);
         if (r < 0)
                 return r;
         crash_point("process.veth");
         return child_do(b, step_address, "set the network's address", reterr);
-}
-
-/* Ends what still runs in the namespace: its environment is going. */
-static unsigned netns_kill(const Bridge *b) {
-        char path[128];
-        struct stat wanted, st;
-        DIR *proc;
-        unsigned n = 0;
-
-        snprintf(path, sizeof(path), NETNS_FOLDER "/%s", b->netns);
-        if (!netns_exists(b) || stat(path, &wanted) < 0)
-                return 0;
-        proc = opendir("/proc");
-        for (struct dirent *e; proc && (e = readdir(proc));) {
-                if (e->d_name[0] < '1' || e->d_name[0] > '9')
-                        continue;
-                snprintf(path, sizeof(path), "/proc/%.20s/ns/net", e->d_name);
-                if (stat(path, &st) == 0 && st.st_ino == wanted.st_ino &&
-                    st.st_dev == wanted.st_dev && kill(atoi(e->d_name), SIGKILL) == 0)
-                        n++;
-        }
-        if (proc)
-                closedir(proc);
-        return n;
 }
 
 /* Has the bridge any port? */
@@ -439,7 +415,7 @@ static int installation_remove(SdkCall *call, const Bridge *b, Error *reterr) {
         auto_cleanup(freep) char *batch = str_format("link del %s\n", b->name);
         auto_cleanup(freep) char *rules =
                 str_format("add table inet %s\ndelete table inet %s\n", b->table, b->table);
-        bool bridge = bridge_exists(b);
+        bool bridge = bridge_exists(b), table = nft_table_exists(b->table);
         int r = 0;
 
         if (!batch || !rules)
@@ -448,39 +424,54 @@ static int installation_remove(SdkCall *call, const Bridge *b, Error *reterr) {
                 r = tool("remove the bridge", "ip", "-batch", "-", batch, reterr);
         if (r == 0)
                 r = tool("remove the bridge's rules", "nft", "-f", "-", rules, reterr);
-        return r < 0 || !bridge ? r : report_removed(call, true, "interface", b->name);
+        if (r == 0 && bridge)
+                r = report_removed(call, true, "interface", b->name);
+        return r == 0 && table ? report_removed(call, true, "table", b->table) : r;
+}
+
+static int namespace_remove(SdkCall *call, const Bridge *b, bool mounted, Error *reterr) {
+        auto_cleanup(freep) char *path = str_format(NETNS_FOLDER "/%s", b->netns);
+        int r;
+
+        if (!path)
+                return -ENOMEM;
+        if (mounted && umount2(path, MNT_DETACH) < 0)
+                return error_set(reterr, -errno, "Cannot unmount '%s': %s", path, strerror(errno));
+        if (unlink(path) < 0 && errno != ENOENT)
+                return error_set(reterr, -errno, "Cannot remove '%s': %s", path, strerror(errno));
+        r = report_removed(call, mounted, "namespace", b->netns);
+        return r == 0 ? report_removed(call, mounted, "mount", path) : r;
 }
 
 int bridge_deprovision(SdkCall *call, const Bridge *b, Error *reterr) {
-        auto_cleanup(freep) char *path = path_join(call->state_dir, "network.lock"), *marker = NULL;
-        auto_cleanup(freep) char *netns = str_format(NETNS_FOLDER "/%s", b->netns);
+        auto_cleanup(freep) char *path = path_join(call->state_dir, "network.lock");
         auto_cleanup(freep) char *batch = str_format("link del %s\n", b->veth);
+        auto_cleanup(freep) char *netns = str_format(NETNS_FOLDER "/%s", b->netns);
+        auto_cleanup(bridge_seen_done) BridgeSeen seen = { 0 };
+        auto_cleanup(strv_freep) char **pids = NULL;
         auto_cleanup(closep) int lock = -1;
-        bool namespace, veth, device = device_exists(b->veth);
         int r;
 
-        if (!path || !netns || !batch)
+        if (!path || !batch || !netns)
                 return -ENOMEM;
         r = lock_take(path, &lock, reterr);
         if (r < 0)
                 return r;
-        bridge_look(b, &namespace, &veth, &marker);
-        if (marker && *marker && !streq(marker, call->marker))
+        bridge_look(b, &seen);
+        if (seen.marker && *seen.marker && !streq(seen.marker, call->marker))
                 return error_set(reterr, -EEXIST, "The interface %s is marked '%s'", b->veth,
-                                 marker);
-        if (netns_kill(b) > 0)
+                                 seen.marker);
+        r = seen.namespace ? namespace_kill(netns, &pids) : 0;
+        if (r == 0 && pids)
                 r = report_removed(call, true, "process", b->netns);
-        if (r == 0 && device)
+        for (char **pid = pids; r == 0 && pid && *pid; pid++)
+                r = report_removed(call, true, "pid", *pid);
+        if (r == 0 && seen.device)
                 r = tool("remove an interface", "ip", "-batch", "-", batch, reterr);
         if (r == 0)
-                r = report_removed(call, device, "interface", b->veth);
-        if (r < 0)
-                return r;
-        if (namespace && umount2(netns, MNT_DETACH) < 0)
-                return error_set(reterr, -errno, "Cannot unmount '%s': %s", netns, strerror(errno));
-        if (unlink(netns) < 0 && errno != ENOENT)
-                return error_set(reterr, -errno, "Cannot remove '%s': %s", netns, strerror(errno));
-        r = report_removed(call, namespace, "namespace", b->netns);
+                r = report_removed(call, seen.device, "interface", b->veth);
+        if (r == 0)
+                r = namespace_remove(call, b, seen.namespace, reterr);
         if (r == 0 && !bridge_used(b))
                 r = installation_remove(call, b, reterr);
         if (r == 0 && !bridge_exists(b))

@@ -5,7 +5,8 @@
  *
  * Names come from installation and resource alone:
  *   bridge "mf" + end of the installation, table "mayfly_" + installation, namespace
- *   "mf-" + 8 of the installation + "-" + resource, host end "mv" + end of the resource (alias: marker).
+ *   "mf-" + 8 of the installation + "-" + resource, host end "mv" + end of the resource (alias: marker and
+ *   number, see port.c).
  * Hardware addresses come from the IP address, so that nobody's neighbour table is ever stale. */
 #pragma once
 
@@ -30,10 +31,32 @@ typedef struct Bridge {
 void bridge_names(const SdkCall *call, Bridge *ret);
 /* Makes or repairs everything for this resource; the installation's lock is held within. */
 int bridge_provision(SdkCall *call, Bridge *b, Error *reterr);
-/* What there is: sets *ret_namespace and *ret_veth; marker of the host end (owned, NULL without). */
-void bridge_look(const Bridge *b, bool *ret_namespace, bool *ret_veth, char **ret_marker);
+/* What there is. */
+typedef struct BridgeSeen {
+        bool namespace;
+        bool device;    /* the host end */
+        bool joined;    /* it is a port of the bridge */
+        char *marker;   /* on the host end; owned, NULL without */
+        int64_t number; /* on the host end; 0: none */
+} BridgeSeen;
+void bridge_look(const Bridge *b, BridgeSeen *ret);
+void bridge_seen_done(BridgeSeen *seen);
 /* Removes the resource's parts, and the installation's with its last network. */
 int bridge_deprovision(SdkCall *call, const Bridge *b, Error *reterr);
+
+/* ---- port.c ---- */
+
+#define PORT_TRIES 4096
+/* The marker (owned) and the number in a device's alias; 0 when there is none. */
+int port_alias(const char *device, char **ret_marker, int64_t *ret_number);
+/* Calls on_port for each device in the folder that has an alias, until it returns not 0. */
+typedef int (*PortFunc)(void *userdata, const char *device, const char *marker, int64_t number);
+int port_each(const char *folder, PortFunc on_port, void *userdata);
+/* The number of this resource's address: own (0: none) when it has one already. The installation's
+ * network lock is held. */
+int port_number(const SdkCall *call, const Bridge *b, int64_t own, int64_t *ret, Error *reterr);
+
+/* ---- bridge.c ---- */
 
 /* "10.213.0.0/16" to its parts. */
 int subnet_parse(const char *text, uint32_t *ret_subnet, unsigned *ret_prefix);

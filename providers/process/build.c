@@ -212,6 +212,11 @@ int build_inspect(SdkCall *call, Error *reterr) {
                 r = keeper_alive(&run, NULL, reterr);
         if (r < 0)
                 return r;
+        if (r == 0) {
+                r = run_leftover_set(call, &run);
+                if (r != 0)
+                        return r < 0 ? r : 0;
+        }
         done = r == 0 && run.marked && build_is_done(&run, NULL);
         call->ret_extra =
                 json_pack("{s:s,s:s*,s:b,s:s}", "present", done || r > 0 ? "present" : "absent",
@@ -230,6 +235,6 @@ int build_deprovision(SdkCall *call, Error *reterr) {
         if (r == 0)
                 r = keeper_end(&run, 1000, &was, reterr);
         if (r == 0)
-                r = report_removed(call, was, "process", call->uid);
+                r = run_report(&run, was, "process", call->uid);
         return r < 0 ? r : run_remove(&run, reterr);
 }

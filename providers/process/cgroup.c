@@ -5,6 +5,7 @@
 #include <inttypes.h>
 #include <limits.h>
 #include <linux/magic.h>
+#include <signal.h>
 #include <stdio.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
@@ -167,53 +168,78 @@ int cgroup_make(const char *uid, unsigned number, const CgroupLimits *limits, ch
         return 0;
 }
 
+/* Kills what is in the group still: nobody but us puts anything there. */
+static void group_kill(const char *path) {
+        auto_cleanup(freep) char *procs = path_join(path, "cgroup.procs"), *text = NULL;
+        char *at;
+
+        if (text_write(path, "cgroup.kill", "1") == 0 || !procs ||
+            read_file(procs, 65536, &text, NULL, NULL) < 0)
+                return;
+        at = text;
+        for (char *line; (line = strsep(&at, "\n"));)
+                if (atoi(line) > 1)
+                        (void) kill(atoi(line), SIGKILL);
+}
+
 /* A group can be busy for a moment after its last process has been reaped. */
 static int group_remove(const char *path) {
         struct timespec pause = { .tv_nsec = 2000000 };
 
-        for (unsigned i = 0; i < 100; i++) {
+        for (unsigned i = 0; i < 200; i++) {
                 if (rmdir(path) == 0 || errno == ENOENT)
                         return 0;
                 if (errno != EBUSY)
                         return -errno;
+                if (i >= 100)
+                        group_kill(path);
                 nanosleep(&pause, NULL);
         }
         return -EBUSY;
 }
 
-static int base_clean(const char *base, const char *prefix, char ***removed) {
+static int base_list(const char *base, const char *prefix, char ***list) {
         DIR *dir = opendir(base);
         int r = 0;
 
-        if (!dir)
-                return 0;
-        for (struct dirent *e; r == 0 && (e = readdir(dir));) {
+        for (struct dirent *e; dir && r == 0 && (e = readdir(dir));) {
                 auto_cleanup(freep) char *path = NULL;
 
                 if (!str_after(e->d_name, prefix))
                         continue;
                 path = path_join(base, e->d_name);
-                r = path ? group_remove(path) : -ENOMEM;
-                if (r == 0 && removed)
-                        r = strv_add(removed, path);
+                r = path ? strv_add(list, path) : -ENOMEM;
         }
-        closedir(dir);
+        if (dir)
+                closedir(dir);
         return r;
 }
 
-int cgroup_remove(const char *uid, char ***removed) {
+int cgroup_list(const char *uid, char ***list) {
         auto_cleanup(freep) char *prefix = str_format("mayfly-%s.", uid), *v2 = base_v2();
         int r = 0;
 
         if (!prefix)
                 return -ENOMEM;
         if (v2)
-                return base_clean(v2, prefix, removed);
+                return base_list(v2, prefix, list);
         for (size_t i = 0; r == 0 && i < N_ELEMENTS(controllers); i++) {
                 auto_cleanup(freep) char *base = base_v1(controllers + i);
 
                 if (base)
-                        r = base_clean(base, prefix, removed);
+                        r = base_list(base, prefix, list);
+        }
+        return r;
+}
+
+int cgroup_remove(const char *uid, char ***removed) {
+        auto_cleanup(strv_freep) char **found = NULL;
+        int r = cgroup_list(uid, &found);
+
+        for (char **path = found; r == 0 && path && *path; path++) {
+                r = group_remove(*path);
+                if (r == 0 && removed)
+                        r = strv_add(removed, *path);
         }
         return r;
 }

@@ -19,6 +19,9 @@ typedef struct CgroupLimits {
 int cgroup_make(const char *uid, unsigned number, const CgroupLimits *limits, char ***ret_procs,
                 char ***ret_missing);
 
-/* Removes the groups of the resource that have no process any more; names of those removed are added
- * to *removed (may be NULL). -EBUSY when one is still in use. */
+/* Adds the paths of the resource's groups to *list. */
+int cgroup_list(const char *uid, char ***list);
+
+/* Removes the groups of the resource, and ends what stays in one; paths of those removed are added to
+ * *removed (may be NULL). -EBUSY when one is still in use. */
 int cgroup_remove(const char *uid, char ***removed);

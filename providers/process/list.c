@@ -14,8 +14,6 @@
 #include "providers/process/types.h"
 #include "providers/sdk/mark.h"
 
-static const char *const type_names[] = { "network", "build", "workload" };
-
 typedef struct Listing {
         SdkCall *call;
         const char *type;
@@ -29,61 +27,106 @@ static char *marker_environment(const char *marker) {
         return end ? strndup(slash + 1, (size_t) (end - slash - 1)) : strdup("");
 }
 
-static const char *level_of(const Listing *l, const char *uid) {
-        auto_cleanup(freep) char *path = path_join(l->call->state_dir, uid);
-        auto_cleanup(closep) int dir =
-                path ? open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW) : -1;
-        Run run = { .call = l->call, .dir_fd = dir };
+static int item(Listing *l, const char *uid, const char *marker, const char *type,
+                const char *present, const char *level, const char *detail) {
+        auto_cleanup(freep) char *environment = marker_environment(marker);
 
-        if (!streq(l->type, "workload"))
-                return NULL;
-        return keeper_alive(&run, NULL, NULL) > 0 ? "awake" : "stopped";
+        if (!environment)
+                return -ENOMEM;
+        sdk_item(json_pack("{s:s,s:s,s:s,s:s,s:s,s:s*,s:s*}", "uid", uid, "marker", marker, "type",
+                           type, "environment", environment, "present", present, "level", level,
+                           "detail", detail));
+        return strv_add(&l->seen, uid);
+}
+
+static bool installation_is(const Listing *l, const char *marker) {
+        const char *rest = str_after(marker, l->call->installation);
+
+        return rest && *rest == '/';
+}
+
+/* A mark behind which nothing is any more: a boot or somebody took it. */
+static const char *network_lost(const Listing *l, const char *uid) {
+        auto_cleanup(bridge_seen_done) BridgeSeen seen = { 0 };
+        SdkCall call = { .installation = l->call->installation, .uid = uid };
+        Bridge b;
+
+        if (!is_root())
+                return NULL; /* its keeper is seen to by item_on_mark() */
+        bridge_names(&call, &b);
+        bridge_look(&b, &seen);
+        return seen.namespace && seen.joined ? NULL : "its mark is there, the network is not";
 }
 
 static int item_on_mark(void *userdata, const char *uid, const char *marker, Error *reterr) {
         Listing *l = userdata;
-        auto_cleanup(freep) char *environment = marker_environment(marker);
-        int r = strv_add(&l->seen, uid);
+        auto_cleanup(freep) char *path = path_join(l->call->state_dir, uid);
+        auto_cleanup(closep) int dir =
+                path ? open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW) : -1;
+        Run run = { .call = l->call, .dir_fd = dir };
+        const char *lost = NULL, *level = NULL;
+        bool alive;
 
-        if (r < 0 || !environment)
+        if (!path)
                 return -ENOMEM;
-        if (!str_after(marker, l->call->installation))
-                return 0;
-        sdk_item(json_pack("{s:s,s:s,s:s,s:s,s:s,s:s*}", "uid", uid, "marker", marker, "type",
-                           l->type, "environment", environment, "present", "present", "level",
-                           level_of(l, uid)));
-        return 0;
+        if (!installation_is(l, marker))
+                return strv_add(&l->seen, uid);
+        alive = keeper_alive(&run, NULL, NULL) > 0;
+        if (streq(l->type, "workload"))
+                level = alive ? "awake" : "stopped";
+        else if (streq(l->type, "network"))
+                lost = !is_root() && !alive ? "no keeper holds it" : network_lost(l, uid);
+        if (dir < 0)
+                lost = "its mark is there, its folder is not";
+        return item(l, uid, marker, l->type, lost ? "uncertain" : "present", level, lost);
+}
+
+/* A folder that lost its mark. */
+static int strays_of_folders(Listing *l) {
+        DIR *dir = opendir(l->call->state_dir);
+        int r = 0;
+
+        for (struct dirent *e; dir && r == 0 && (e = readdir(dir));) {
+                auto_cleanup(freep) char *path = NULL, *marker = NULL, *type = NULL;
+
+                if (e->d_type != DT_DIR || strchr(e->d_name, '.') ||
+                    !path_component_valid(e->d_name) || strv_contains(l->seen, e->d_name))
+                        continue;
+                path = path_join(l->call->state_dir, e->d_name);
+                if (!path || run_folder_mark(path, &marker, &type) == -ENOMEM)
+                        r = -ENOMEM;
+                else if (!marker)
+                        marker = str_format("%s/unknown/%s", l->call->installation, e->d_name);
+                if (r == 0 && marker && installation_is(l, marker))
+                        r = item(l, e->d_name, marker, type ? type : "workload", "uncertain", NULL,
+                                 "a folder without its mark");
+        }
+        if (dir)
+                closedir(dir);
+        return r;
 }
 
 /* A keeper whose folder or mark somebody removed. */
-static int strays_of_keepers(Listing *l) {
-        DIR *proc = opendir("/proc");
-        int r = 0;
+static int stray_keeper(void *userdata, const char *marker, int pid, int pidfd) {
+        Listing *l = userdata;
+        const char *uid = strrchr(marker, '/');
 
-        for (struct dirent *e; proc && r == 0 && (e = readdir(proc));) {
-                auto_cleanup(freep) char *path = str_format("/proc/%s/cmdline", e->d_name),
-                                         *text = NULL;
-                auto_cleanup(freep) char *environment = NULL;
-                const char *marker, *uid;
-                size_t size;
+        if (!installation_is(l, marker) || !uid || !path_component_valid(uid + 1) ||
+            strv_contains(l->seen, uid + 1))
+                return 0;
+        return item(l, uid + 1, marker, "workload", "uncertain", NULL,
+                    "a keeper without its folder");
+}
 
-                if (e->d_name[0] < '1' || e->d_name[0] > '9' || !path ||
-                    read_file(path, 4096, &text, &size, NULL) < 0 || !streq(text, "mayfly-keeper"))
-                        continue;
-                marker = size > strlen(text) + 1 ? text + strlen(text) + 1 : "";
-                uid = strrchr(marker, '/');
-                if (!str_after(marker, l->call->installation) || !uid ||
-                    strv_contains(l->seen, uid + 1))
-                        continue;
-                environment = marker_environment(marker);
-                sdk_item(json_pack("{s:s,s:s,s:s,s:s*,s:s,s:s}", "uid", uid + 1, "marker", marker,
-                                   "type", "workload", "environment", environment, "present",
-                                   "uncertain", "detail", "a keeper without its folder"));
-                r = strv_add(&l->seen, uid + 1);
-        }
-        if (proc)
-                closedir(proc);
-        return r;
+/* The host end of a network, wherever it hangs. */
+static int stray_port(void *userdata, const char *device, const char *marker, int64_t number) {
+        Listing *l = userdata;
+        const char *uid = strrchr(marker, '/');
+
+        if (!installation_is(l, marker) || !uid || !path_component_valid(uid + 1) ||
+            strv_contains(l->seen, uid + 1))
+                return 0;
+        return item(l, uid + 1, marker, "network", "uncertain", NULL, "a network without its mark");
 }
 
 static int strays_of_namespaces(Listing *l) {
@@ -99,29 +142,33 @@ static int strays_of_namespaces(Listing *l) {
                 if (!uid || !path_component_valid(uid) || strv_contains(l->seen, uid))
                         continue;
                 marker = str_format("%s/unknown/%s", l->call->installation, uid);
-                sdk_item(json_pack("{s:s,s:s*,s:s,s:s,s:s,s:s}", "uid", uid, "marker", marker,
-                                   "type", "network", "environment", "", "present", "uncertain",
-                                   "detail", "a network namespace without its mark"));
-                r = strv_add(&l->seen, uid);
+                r = marker ? item(l, uid, marker, "network", "uncertain", NULL,
+                                  "a network namespace without its mark")
+                           : -ENOMEM;
         }
         if (dir)
                 closedir(dir);
         return r;
 }
 
+/* What has a marker comes first: what has only a name of ours may be a part of it. */
 int process_list(SdkCall *call, Error *reterr) {
         Listing l = { .call = call };
         int r = 0;
 
-        for (size_t i = 0; r == 0 && i < N_ELEMENTS(type_names); i++) {
+        for (size_t i = 0; r == 0 && i < N_ELEMENTS(run_types); i++) {
                 char suffix[32];
 
-                l.type = type_names[i];
-                snprintf(suffix, sizeof(suffix), ".%s", type_names[i]);
+                l.type = run_types[i];
+                snprintf(suffix, sizeof(suffix), ".%s", run_types[i]);
                 r = mark_each(call->state_dir, suffix, item_on_mark, &l, reterr);
         }
         if (r == 0)
-                r = strays_of_keepers(&l);
+                r = keeper_each(stray_keeper, &l);
+        if (r == 0 && is_root())
+                r = port_each("/sys/class/net", stray_port, &l);
+        if (r == 0)
+                r = strays_of_folders(&l);
         if (r == 0)
                 r = strays_of_namespaces(&l);
         strv_free(l.seen);

@@ -103,24 +103,31 @@ int network_provision(SdkCall *call, Error *reterr) {
                          : provision_hold(&run, egress, reterr);
 }
 
-static int inspect_root(SdkCall *call, bool marked) {
-        auto_cleanup(freep) char *marker = NULL;
-        bool namespace, veth, found;
+static int inspect_root(SdkCall *call, const Run *run) {
+        auto_cleanup(bridge_seen_done) BridgeSeen seen = { 0 };
+        bool found, whole;
         Bridge b;
+        int r;
 
         bridge_names(call, &b);
-        bridge_look(&b, &namespace, &veth, &marker);
+        bridge_look(&b, &seen);
         /* The mark alone is no network: a boot takes all of it but the mark. */
-        found = namespace || veth;
+        found = seen.namespace || seen.device;
+        whole = seen.namespace && seen.joined;
+        if (!found) {
+                r = run_leftover_set(call, run);
+                if (r != 0)
+                        return r < 0 ? r : 0;
+        }
         call->ret_extra =
                 json_pack("{s:s,s:s*,s:b,s:s}", "present", found ? "present" : "absent", "marker",
-                          marker && *marker ? marker
-                          : marked          ? call->marker
-                                            : NULL,
-                          "ready", namespace && veth, "detail",
-                          namespace && veth ? "the namespace is joined to the bridge"
-                          : found           ? "it is half-made"
-                                            : "there is nothing");
+                          seen.marker && *seen.marker ? seen.marker
+                          : run->marked               ? call->marker
+                                                      : NULL,
+                          "ready", whole, "detail",
+                          whole   ? "the namespace is joined to the bridge"
+                          : found ? "it is half-made"
+                                  : "there is nothing");
         return call->ret_extra ? 0 : -ENOMEM;
 }
 
@@ -131,10 +138,15 @@ int network_inspect(SdkCall *call, Error *reterr) {
         if (r < 0)
                 return r;
         if (is_root())
-                return inspect_root(call, run.marked);
+                return inspect_root(call, &run);
         r = keeper_alive(&run, NULL, reterr);
         if (r < 0)
                 return r;
+        if (r == 0) {
+                r = run_leftover_set(call, &run);
+                if (r != 0)
+                        return r < 0 ? r : 0;
+        }
         call->ret_extra =
                 json_pack("{s:s,s:s*,s:b,s:s}", "present", r > 0 ? "present" : "absent", "marker",
                           run.marked ? call->marker : NULL, "ready", r > 0, "detail",
@@ -148,16 +160,16 @@ int network_deprovision(SdkCall *call, Error *reterr) {
         Bridge b;
         int r = run_open(call, false, &run, reterr);
 
+        if (r == 0)
+                r = keeper_end(&run, 2000, &was, reterr);
         if (r < 0)
                 return r;
         if (is_root()) {
                 bridge_names(call, &b);
                 r = bridge_deprovision(call, &b, reterr);
-        } else {
-                r = keeper_end(&run, 2000, &was, reterr);
-                if (r == 0)
-                        r = report_removed(call, was, "namespace", call->uid);
         }
+        if (r == 0 && (was || !is_root()))
+                r = run_report(&run, was, "namespace", call->uid);
         return r < 0 ? r : run_remove(&run, reterr);
 }
 

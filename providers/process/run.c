@@ -20,7 +20,8 @@
 #include "providers/process/cgroup.h"
 #include "providers/sdk/mark.h"
 
-#define CONNECT_MS 3000 /* a keeper that has just been started opens its socket within this */
+#define KEEPERS_MAX 64
+#define CONNECT_MS  3000 /* a keeper that has just been started opens its socket within this */
 
 bool is_root(void) {
         return geteuid() == 0;
@@ -70,6 +71,13 @@ static int mark_check(Run *run, const char *name, Error *reterr) {
         return 0;
 }
 
+static int folder_mark(const Run *run, Error *reterr) {
+        auto_cleanup(freep) char *name = str_format("mark.%s", run->call->type);
+        int r = name ? mark_make(run->path, name, run->call->marker, reterr) : -ENOMEM;
+
+        return r < 0 ? r : 0;
+}
+
 int run_open(SdkCall *call, bool make, Run *ret, Error *reterr) {
         auto_cleanup(run_done) Run run = { .call = call, .lock_fd = -1, .dir_fd = -1 };
         auto_cleanup(freep) char *name = mark_name(call);
@@ -99,6 +107,9 @@ int run_open(SdkCall *call, bool make, Run *ret, Error *reterr) {
         run.dir_fd = open(run.path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
         if (run.dir_fd < 0 && errno != ENOENT)
                 return error_set(reterr, -errno, "Cannot open '%s': %s", run.path, strerror(errno));
+        r = make ? folder_mark(&run, reterr) : 0;
+        if (r < 0)
+                return r;
         *ret = run;
         run = (Run){ .lock_fd = -1, .dir_fd = -1 };
         return 0;
@@ -111,6 +122,8 @@ void run_done(Run *run) {
         run->lock_fd = fd_close(run->lock_fd);
         free(TAKE(run->path));
         free(TAKE(run->lock_path));
+        strv_free(TAKE(run->pids));
+        strv_free(TAKE(run->groups));
 }
 
 int run_put(const Run *run, const char *name, const char *text, Error *reterr) {
@@ -256,28 +269,6 @@ int keeper_identify(int dir_fd, int *ret_pid, int *ret_pidfd) {
         return 0;
 }
 
-/* A keeper that has not written keeper.json: its command line carries the marker. */
-static int keeper_find(const char *marker) {
-        DIR *proc = opendir("/proc");
-        int found = 0;
-
-        for (struct dirent *e; proc && !found && (e = readdir(proc));) {
-                auto_cleanup(freep) char *path = str_format("/proc/%s/cmdline", e->d_name),
-                                         *text = NULL;
-                size_t size;
-
-                if (e->d_name[0] < '1' || e->d_name[0] > '9' || !path ||
-                    read_file(path, 4096, &text, &size, NULL) < 0)
-                        continue;
-                if (streq(text, "mayfly-keeper") && size > strlen(text) + 1 &&
-                    streq(text + strlen(text) + 1, marker))
-                        found = atoi(e->d_name);
-        }
-        if (proc)
-                closedir(proc);
-        return found;
-}
-
 static bool pidfd_wait(int pidfd, int64_t timeout_ms) {
         struct pollfd p = { .fd = pidfd, .events = POLLIN };
 
@@ -286,13 +277,11 @@ static bool pidfd_wait(int pidfd, int64_t timeout_ms) {
 
 static int keeper_kill(const Run *run, int pidfd, Error *reterr) {
         struct timespec pause = { .tv_nsec = 2000000 };
-        int pid;
 
         if (pidfd >= 0) {
                 (void) syscall(SYS_pidfd_send_signal, pidfd, SIGKILL, NULL, 0);
                 (void) pidfd_wait(pidfd, 5000);
-        } else if ((pid = keeper_find(run->call->marker)) > 0)
-                (void) kill(pid, SIGKILL);
+        }
         for (unsigned i = 0; i < 1000; i++) {
                 if (keeper_alive(run, NULL, NULL) == 0)
                         return 0;
@@ -301,18 +290,36 @@ static int keeper_kill(const Run *run, int pidfd, Error *reterr) {
         return error_set(reterr, -EIO, "The keeper cannot be ended");
 }
 
+/* One whose folder is gone, or that has no lock in it, is found by its command line. */
+static int keepers_kill(Run *run, bool *was, Error *reterr) {
+        for (unsigned i = 0; i < KEEPERS_MAX; i++) {
+                auto_cleanup(closep) int pidfd = -1;
+                int pid;
+
+                if (keeper_find(run->call->marker, &pid, &pidfd) < 0)
+                        return 0;
+                *was = true;
+                (void) process_tree(pid, &run->pids);
+                (void) syscall(SYS_pidfd_send_signal, pidfd, SIGKILL, NULL, 0);
+                (void) pidfd_wait(pidfd, 5000);
+        }
+        return error_set(reterr, -EIO, "There are ever more keepers with this marker");
+}
+
 /* What an orderly keeper removes itself. */
 static int stale_clean(const Run *run, Error *reterr) {
         auto_cleanup(freep) char *files = path_join(run->path, "files");
-        int r;
+        int r = 0;
 
         if (!files)
                 return -ENOMEM;
-        r = remove_tree(files, reterr);
-        if (r < 0)
-                return r;
-        (void) unlinkat(run->dir_fd, "ctl", 0);
-        (void) unlinkat(run->dir_fd, "keeper.json", 0);
+        if (run->dir_fd >= 0) {
+                r = remove_tree(files, reterr);
+                if (r < 0)
+                        return r;
+                (void) unlinkat(run->dir_fd, "ctl", 0);
+                (void) unlinkat(run->dir_fd, "keeper.json", 0);
+        }
         r = cgroup_remove(run->call->uid, NULL);
         return r < 0 ? error_set(reterr, r, "Cannot remove a control group: %s", strerror(-r)) : 0;
 }
@@ -320,22 +327,29 @@ static int stale_clean(const Run *run, Error *reterr) {
 int keeper_end(Run *run, int64_t stop_ms, bool *ret_was, Error *reterr) {
         auto_cleanup(closep) int fd = -1, pidfd = -1;
         auto_error quiet = { 0 };
-        int r, pid;
+        int r, pid = 0;
         bool was;
 
         r = keeper_alive(run, NULL, reterr);
         if (r < 0)
                 return r;
         was = r > 0;
+        if (was && keeper_identify(run->dir_fd, &pid, &pidfd) < 0)
+                (void) keeper_find(run->call->marker, &pid, &pidfd); /* not written yet */
+        r = run_stock(run, pid);
+        if (r < 0)
+                return r;
         if (was && keeper_connect(run, &fd, &quiet) == 0) {
-                (void) keeper_identify(run->dir_fd, &pid, &pidfd);
+                if (pidfd < 0)
+                        (void) keeper_identify(run->dir_fd, &pid, &pidfd);
                 (void) keeper_send(fd, "stop", NULL);
                 if (pidfd >= 0)
                         (void) pidfd_wait(pidfd, stop_ms);
-        } else if (was)
-                (void) keeper_identify(run->dir_fd, &pid, &pidfd);
+        }
         r = was ? keeper_kill(run, pidfd, reterr) : 0;
-        if (r == 0 && run->dir_fd >= 0)
+        if (r == 0)
+                r = keepers_kill(run, &was, reterr);
+        if (r == 0)
                 r = stale_clean(run, reterr);
         if (r < 0)
                 return r;

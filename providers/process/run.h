@@ -1,7 +1,8 @@
 /* What a resource has on disk and the way to its keeper. STATE is the provider's folder:
  *   STATE/UID.TYPE   mark: a link whose text is the marker; first made, last removed
  *   STATE/resources.lock   the call that works on a resource holds its name in it
- *   STATE/UID/       its folder (0700): keeper.json, keeper.lock, keeper.log, ctl, files/, logs/, asleep
+ *   STATE/UID/       its folder (0700): keeper.json, keeper.lock, keeper.log, ctl, files/, logs/, asleep,
+ *                    and "mark.TYPE", the mark once more, for a folder that lost the other one
  * keeper.lock is locked by the keeper as long as it lives, from before it is started: it is the proof
  * that there is one. keeper.json says which process that is. */
 #pragma once
@@ -19,6 +20,9 @@ typedef struct Run {
         char *lock_path;     /* owned */
         int lock_fd, dir_fd; /* dir_fd -1: there is no folder */
         bool marked;         /* the mark was there */
+        /* what keeper_end() found, for the report; owned */
+        char **pids, **groups;
+        bool socket;
 } Run;
 
 /* Takes the lock of the resource; with make, makes mark and folder. Refuses another marker. */
@@ -26,7 +30,6 @@ int run_open(SdkCall *call, bool make, Run *ret, Error *reterr);
 void run_done(Run *run);
 /* Removes folder and mark; reports what it removed. */
 int run_remove(Run *run, Error *reterr);
-
 /* Replaces a file in the folder as a whole. Not synced: what a power loss takes is made again. */
 int run_put(const Run *run, const char *name, const char *text, Error *reterr);
 
@@ -55,6 +58,38 @@ int keeper_connect(const Run *run, int *ret_fd, Error *reterr);
 int keeper_identify(int dir_fd, int *ret_pid, int *ret_pidfd);
 /* Ends it, gently for stop_ms, then at once; cleans up what a killed one leaves. *ret_was may be NULL. */
 int keeper_end(Run *run, int64_t stop_ms, bool *ret_was, Error *reterr);
+
+/* ---- stock.c ---- */
+
+/* Notes what there is, before it is ended; pid: the keeper, 0: none. */
+int run_stock(Run *run, int pid);
+/* Reports what keeper_end() found; kind, name: what the keeper was. */
+int run_report(Run *run, bool was, const char *kind, const char *name);
+/* Whether something is there that no living keeper explains: a keeper without its folder, a control
+ * group, a folder without its mark. 1: so it is, and it is the answer to inspect. */
+int run_leftover_set(SdkCall *call, const Run *run);
+/* The mark in a folder: its text and its type, both owned; -ENOENT when there is none. */
+int run_folder_mark(const char *path, char **ret_marker, char **ret_type);
+/* Types of which a run may be. */
+extern const char *const run_types[3];
+
+/* ---- search.c ---- */
+
+/* Calls on_keeper for every keeper of our user, whatever folder it has, until that returns not 0. pidfd
+ * is borrowed. */
+typedef int (*KeeperFunc)(void *userdata, const char *marker, int pid, int pidfd);
+int keeper_each(KeeperFunc on_keeper, void *userdata);
+/* One with this marker; the descriptor is the caller's. -ENOENT when there is none. */
+int keeper_find(const char *marker, int *ret_pid, int *ret_pidfd);
+/* Adds the process and all below it, as numbers; bounded. */
+int process_tree(int pid, char ***list);
+/* Ends all that runs in the network namespace at path; *list: their numbers. */
+int namespace_kill(const char *path, char ***list);
+/* 1 when one of these folders was removed while the process, in a mount namespace of its own, has it
+ * mounted; *ret (owned) which. */
+int mount_deleted(const char *pid, char *const *folders, char **ret);
+
+/* ---- run.c ---- */
 
 /* Control messages. A reply is waited for until timeout_ms (-1: for ever; -ETIMEDOUT); -ECONNRESET
  * when the keeper went away. Up to two descriptors may come with it. */
