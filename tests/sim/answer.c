@@ -99,9 +99,7 @@ static void answer_provision(Sim *s, const Work *w) {
                 reply(s, w, PROVIDER_CONFLICT, "another thing has this name", NULL, false);
                 return;
         }
-        if (w->fault == FAULT_LIE)
-                map_put(s->lied, w->uid, s);
-        else if (!world_weightless(type))
+        if (w->fault != FAULT_LIE && !world_weightless(type))
                 t = world_make(s, w);
         result = json_pack("{s:O, s:o, s:[s]}", "state", state, "outputs", outputs_of(w, t),
                            "secret", "password");

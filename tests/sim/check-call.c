@@ -21,8 +21,12 @@ static void check_removal(Sim *s, const Resource *r) {
         auto_cleanup(generation_done) Generation g = { 0 };
 
         assert(ledger_environment_get(s->ledger, r->environment_id, &env, NULL) == 0);
-        if (env.state == ENV_DELETING)
+        if (env.state == ENV_DELETING) {
+                if (s->frozen && !s->releasing)
+                        sim_violation(s, "a freeze that was acknowledged wins",
+                                      "deprovision of %s '%s' of %s", r->type, r->key, env.label);
                 return;
+        }
         if (r->generation == 0) {
                 sim_violation(s, "nothing wanted is removed",
                               "%s of %s goes and the environment stays", r->key, env.label);
@@ -72,6 +76,8 @@ void check_call(Sim *s, const ProviderCall *call) {
                               uid);
         if (streq(call->verb, "deprovision"))
                 check_removal(s, &r);
+        if (streq(call->verb, "deprovision") || streq(call->verb, "sleep"))
+                check_front_leaves(s, call->verb, uid);
         if (streq(call->verb, "deprovision") && s->held && !s->releasing)
                 sim_violation(s, "held: nothing is removed before somebody released it",
                               "deprovision of %s '%s'", r.type, r.key);

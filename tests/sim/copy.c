@@ -8,6 +8,9 @@
 typedef struct CopyFacts {
         Promise promises[N_BRANCHES];
         int64_t newest, time_ms; /* its newest event */
+        Map *leases;
+        int64_t moved_ms, moved_at_ms, shift_ms;
+        bool held;
 } CopyFacts;
 
 static int64_t newest_event(Sim *s) {
@@ -19,6 +22,8 @@ static int64_t newest_event(Sim *s) {
 
 void copy_free(Sim *s) {
         s->copy = store_free(s->copy);
+        if (s->copy_facts)
+                map_free(s->copy_facts->leases);
         free(s->copy_facts);
         s->copy_facts = NULL;
 }
@@ -33,6 +38,11 @@ void copy_take(Sim *s) {
         s->copy_facts = calloc(1, sizeof(CopyFacts));
         assert(s->copy_facts);
         memcpy(s->copy_facts->promises, s->promises, sizeof(s->promises));
+        s->copy_facts->leases = leases_copy(s->leases);
+        s->copy_facts->moved_ms = s->moved_ms;
+        s->copy_facts->moved_at_ms = s->moved_at_ms;
+        s->copy_facts->shift_ms = s->shift_ms;
+        s->copy_facts->held = s->held;
         s->copy_facts->newest = newest_event(s);
         assert(ledger_event_last_ms(s->ledger, &s->copy_facts->time_ms, NULL) == 0);
         sim_say(s, "a copy of the database is taken, %lld events",
@@ -46,10 +56,8 @@ static int note_left(void *userdata, const Environment *env) {
         json_t *clock;
         size_t i;
 
-        if (env->state == ENV_DELETING || env->state == ENV_GONE) {
-                assert(map_put(s->deleting, env->id, s) == 0);
+        if (env->state == ENV_DELETING || env->state == ENV_GONE)
                 return 0;
-        }
         assert(engine_why(s->engine, env->id, &why, NULL) == 0);
         json_array_foreach(json_object_get(why, "clocks"), i, clock) {
                 auto_cleanup(freep) char *key =
@@ -65,29 +73,47 @@ static int note_left(void *userdata, const Environment *env) {
         return 0;
 }
 
+/* What was seen in the ledger before does not bind this one. */
+static void facts_back(Sim *s, bool older) {
+        const CopyFacts *f = s->copy_facts;
+
+        if (!older)
+                return;
+        memcpy(s->promises, f->promises, sizeof(s->promises));
+        leases_lose(s, leases_copy(f->leases));
+        s->moved_ms = f->moved_ms;
+        s->moved_at_ms = f->moved_at_ms;
+        s->moved_unsure = s->moved_unsure || f->held;
+        s->shift_ms = f->shift_ms;
+        s->held_from_ms = f->time_ms;
+        s->held = s->frozen = true;
+        s->stepped = false;
+        check_forget(s);
+}
+
 void copy_put_back(Sim *s) {
         int64_t newest;
-        bool kind;
+        bool kind, older;
 
         sim_turns(s);
         if (!s->copy || ledger_is_open(s->ledger))
                 return;
         newest = newest_event(s);
+        older = s->copy_facts->newest < newest;
         sim_say(s, "an old copy of the database is put back: %lld of %lld events",
                 (long long) s->copy_facts->newest, (long long) newest);
         sim_stop(s, false); /* the admin stops the daemon for it, and looks at the clock */
         s->wall_ms = s->true_ms;
+        s->step_ms = 0;
         world_crash(s);
         store_put(s->store, s->copy);
         s->count.put_back++;
-        memcpy(s->promises, s->copy_facts->promises, sizeof(s->promises));
         map_free(s->left_ms);
         s->left_ms = map_new(free);
         s->released_true_ms = 0;
-        check_forget(s);
-        s->frozen = s->held = s->copy_facts->newest < newest;
+        facts_back(s, older);
         sim_start(s);
-        if (s->held && !ledger_held(s->ledger))
+        if (older && !ledger_held(s->ledger))
                 sim_violation(s, "an older database is recognised and held", "%lld events are lost",
                               (long long) (newest - s->copy_facts->newest));
         world_orphan_all(s);

@@ -57,13 +57,30 @@ static int tree_read(void *userdata, const char *path, size_t max, char **ret, s
         return *ret ? 0 : -ENOMEM;
 }
 
+/* The first two digits of a commit say which files it has. */
+static unsigned variant_of(const char *commit) {
+        return (unsigned) ((commit[0] - '0') * 10 + (commit[1] - '0')) % N_ELEMENTS(files);
+}
+
+int64_t files_wish(const char *commit, ReaperClockKind kind) {
+        bool wish = files[variant_of(commit)].mayfly &&
+                    strstr(files[variant_of(commit)].mayfly, reaper_clock_to_string(kind));
+
+        return wish ? 5 * MS_PER_MINUTE : 0;
+}
+
+bool files_good(const char *commit) {
+        const char *web = files[variant_of(commit)].web;
+
+        return web && !strstr(web, "nonsense");
+}
+
 static int files_open(void *userdata, const json_t *outputs, SpecReader *ret, Error *reterr) {
         const char *commit = world_text(outputs, "commit");
         Tree *t = calloc(1, sizeof(Tree));
 
         assert(t);
-        /* The first two digits of a commit say which files it has. */
-        t->variant = (unsigned) ((commit[0] - '0') * 10 + (commit[1] - '0')) % N_ELEMENTS(files);
+        t->variant = variant_of(commit);
         *ret = (SpecReader){ .read = tree_read, .userdata = t };
         return 0;
 }

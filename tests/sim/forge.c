@@ -13,7 +13,7 @@
 
 static void deliver(Sim *s, const Trigger *t) {
         auto_cleanup(freep) char *id = NULL;
-        Promise p = people_promised(s, t->branch);
+        Promise p = promised(s, t->branch);
         const char *commit = *t->commit ? t->commit : NULL;
         auto_error error = { 0 };
         int r;
@@ -34,7 +34,7 @@ static void deliver(Sim *s, const Trigger *t) {
                 snprintf(p.commit, sizeof(p.commit), "%s", commit);
         } else
                 p.closed = true;
-        people_promise(s, t->branch, p);
+        acknowledge_branch(s, commit ? ACK_PUSH : ACK_CLOSE, t->branch, p);
 }
 
 static void trigger(Sim *s, unsigned branch) {
@@ -161,19 +161,19 @@ static void compare(Sim *s, const Listing *l) {
                               json_array_size(list));
         for (unsigned i = 0; i < N_BRANCHES; i++) {
                 const char *commit = listed(list, people_branch(i));
-                Promise p = people_promised(s, i);
+                Promise p = promised(s, i);
 
                 if (contains(json_object_get(report, "closed"), people_branch(i))) {
                         if (commit)
                                 sim_violation(s, "nothing is closed on a partial or empty list",
                                               "%s is in the list", people_branch(i));
                         p.closed = true;
-                        people_promise(s, i, p);
+                        acknowledge_branch(s, ACK_CLOSE, i, p);
                 } else if (commit &&
                            contains(json_object_get(report, "pushed"), people_branch(i))) {
                         p = (Promise){ 0 };
                         snprintf(p.commit, sizeof(p.commit), "%s", commit);
-                        people_promise(s, i, p);
+                        acknowledge_branch(s, ACK_PUSH, i, p);
                 }
         }
 }

@@ -6,8 +6,10 @@
 #include <unistd.h>
 
 #include "orchestrator/base/fault.h"
+#include "orchestrator/base/limits.h"
 
-#define START_MS INT64_C(1793000000000)
+#define START_MS  INT64_C(1793000000000)
+#define TURNS_MAX 50 /* while no time passes */
 
 /* ---- chance ---- */
 
@@ -112,6 +114,10 @@ static void on_arm(void *userdata, int64_t wall_ms) {
         s->arm_boot_ms = wall_ms == REAPER_NEVER ? INT64_MAX : s->boot_ms + (wall_ms - s->wall_ms);
 }
 
+int64_t sim_now(const Sim *s) {
+        return s->true_ms + s->shift_ms;
+}
+
 void sim_advance(Sim *s, int64_t ms) {
         if (ms < 0)
                 return;
@@ -158,13 +164,14 @@ void sim_start(Sim *s) {
                 fprintf(stderr, "engine: %s\n", error_text(&error, 0));
                 abort();
         }
+        front_copy_all(s);
         s->wanted = true;
 }
 
 void sim_stop(Sim *s, bool killed) {
         char kept[128];
 
-        people_lost(s);
+        acknowledge_lost(s);
         s->engine = engine_free(s->engine);
         fault_arm("none", 0, 0);
         /* An orderly end brings the anchor up to date; a kill leaves it as it is. */
@@ -187,6 +194,7 @@ void sim_crash(Sim *s) {
                 snprintf(s->boot_id, sizeof(s->boot_id), "boot-%u", ++s->boots);
                 world_reboot(s);
                 sim_advance(s, sim_below(s, 120000));
+                check_step_missed(s);
                 s->boot_ms = 1000;
                 s->rest_boot_ms = 0;
                 s->storm_until_boot_ms = 0;
@@ -203,17 +211,28 @@ void sim_crash(Sim *s) {
 }
 
 void sim_turn(Sim *s) {
+        int r;
+
         if (!s->wanted)
                 return;
         s->wanted = false;
-        (void) engine_turn(s->engine, NULL); /* a failed commit is one of the scenarios */
-        if (s->dead)
+        r = engine_turn(s->engine, NULL); /* a failed commit is one of the scenarios */
+        if (s->dead) {
                 sim_crash(s);
+                return;
+        }
+        if (r == 0)
+                check_step_seen(s);
+        check_everything(s);
 }
 
 void sim_turns(Sim *s) {
-        for (unsigned i = 0; s->wanted && i < 50; i++)
+        unsigned i = 0;
+
+        for (; s->wanted && i < TURNS_MAX; i++)
                 sim_turn(s);
+        if (s->wanted && i == TURNS_MAX)
+                sim_violation(s, "idle costs nothing", "%u turns, and one more is wanted", i);
 }
 
 /* A step across a reboot that no turn saw before cannot be noticed by anybody. */
@@ -225,11 +244,23 @@ static void let_notice(Sim *s) {
         }
 }
 
+void sim_step_clock(Sim *s, int64_t by_ms) {
+        int64_t before = s->engine ? engine_now_ms(s->engine) : 0;
+
+        s->wall_ms += by_ms;
+        if (by_ms > LIMIT_CLOCK_STEP_MS || by_ms < -LIMIT_CLOCK_STEP_MS) {
+                s->step_ms += by_ms;
+                /* A turn that has begun has read the clock already. */
+                s->step_turns = s->engine && engine_now_ms(s->engine) == before ? 2 : 1;
+        } else
+                s->drift_ms += by_ms < 0 ? -by_ms : by_ms;
+}
+
 void sim_right_clock(Sim *s) {
         if (s->wall_ms == s->true_ms)
                 return;
         sim_say(s, "the clock is put right");
-        s->wall_ms = s->true_ms;
+        sim_step_clock(s, s->true_ms - s->wall_ms);
         let_notice(s);
 }
 
@@ -267,13 +298,11 @@ void sim_set_up(Sim *s, uint64_t seed, bool trace) {
                     .next_port = 20000 };
         s->fault_percent = (unsigned) (seed % 4) * 8; /* a quarter of the worlds is kind */
         s->things = world_things();
-        s->lied = map_new(NULL);
         s->foreign_seen = map_new(NULL);
-        s->held_until = map_new(free);
+        s->leases = map_new(free);
+        s->front = map_new(free);
         s->left_ms = map_new(free);
         s->in_use = map_new(NULL);
-        s->deleting = map_new(NULL);
-        s->live = map_new(free);
         snprintf(s->boot_id, sizeof(s->boot_id), "boot-0");
         snprintf(s->anchor, sizeof(s->anchor), "%s/anchor-%d", store_folder(), (int) getpid());
         s->store = store_new();
@@ -281,19 +310,17 @@ void sim_set_up(Sim *s, uint64_t seed, bool trace) {
 }
 
 void sim_tear_down(Sim *s) {
-        people_lost(s);
+        acknowledge_lost(s);
         s->engine = engine_free(s->engine);
         s->ledger = ledger_close(s->ledger);
         fault_arm("none", 0, 0);
         config_free(s->config);
         world_done(s);
-        map_free(s->lied);
         map_free(s->foreign_seen);
-        map_free(s->held_until);
+        map_free(s->leases);
+        map_free(s->front);
         map_free(s->left_ms);
         map_free(s->in_use);
-        map_free(s->deleting);
-        map_free(s->live);
         copy_free(s);
         (void) unlink(s->anchor);
 }

@@ -94,13 +94,55 @@ typedef struct Promise {
         bool down; /* a deletion was acknowledged after the last push */
 } Promise;
 
-typedef struct Acknowledgement Acknowledgement;
+/* One environment's hold on life by what the simulation itself did and saw, in promised time. What was not
+ * acknowledged is not here. 0: not. */
+typedef struct Lease {
+        int64_t created_ms, used_ms, asleep_ms, closed_ms;
+        int64_t pinned_ms, extended_ms;           /* until */
+        int64_t lost_pinned_ms, lost_extended_ms; /* the same, before an old ledger was put back */
+        int64_t policy_ms;                        /* its clock lengths changed; 0: never */
+        int64_t live;                             /* generation */
+        EnvState state;
+        EnvLevel level;
+        bool sleep_asked; /* by a person, and it has not slept since */
+        bool unsure;      /* an answer was lost: it may live longer than this says */
+        bool rightly;     /* the reaper deletes it, and its clock had ended */
+} Lease;
+
+typedef enum AckKind {
+        ACK_PUSH,
+        ACK_CLOSE,
+        ACK_DOWN,
+        ACK_PIN, /* and unpin: until 0 */
+        ACK_EXTEND,
+        ACK_USE,
+        ACK_WAKE,
+        ACK_SLEEP,
+        ACK_FREEZE,
+        ACK_UNFREEZE,
+        _ACK_MAX,
+} AckKind;
+
+/* An input that waits for its commit. */
+typedef struct Acknowledgement {
+        struct Sim *sim;
+        struct Acknowledgement *next;
+        AckKind kind;
+        unsigned branch;
+        Promise promise;      /* of that branch, after it */
+        char environment[24]; /* "": the newest of the branch */
+        int64_t at_ms, until_ms, by_ms;
+        bool alive; /* it was neither deleting nor gone */
+} Acknowledgement;
 
 /* A webhook: the branch is at this commit; "": it is gone. */
 typedef struct Trigger {
         unsigned branch;
         char commit[48];
 } Trigger;
+
+/* Small clock steps are followed, so promised time may be off by this much. */
+#define CLOCK_SLACK_MS (15 * MS_PER_MINUTE)
 
 #define N_BRANCHES 4
 #define N_TRIGGERS 8
@@ -126,6 +168,11 @@ typedef struct Sim {
 
         int64_t boot_ms, wall_ms, start_wall_ms;
         int64_t true_ms;     /* what a good clock would say */
+        int64_t shift_ms;    /* what people said the time is, less that */
+        int64_t drift_ms;    /* all steps that are too small to be noticed */
+        int64_t step_ms;     /* of the wall clock, no turn has seen it */
+        unsigned step_turns; /* until one has */
+        bool stepped;        /* a turn has seen one, and nobody has released it */
         int64_t arm_boot_ms; /* when the engine's timer fires; INT64_MAX: off */
         bool wanted;
         unsigned boots;
@@ -137,7 +184,6 @@ typedef struct Sim {
         Ledger *ledger;
         Engine *engine;
         Map *things;       /* uid -> Thing */
-        Map *lied;         /* uids about which a provider told a lie that nobody can see through */
         Map *foreign_seen; /* uids whose inspection showed somebody else's marker */
         Work *work;
         Echo *echoes;
@@ -152,19 +198,21 @@ typedef struct Sim {
         Forge forge;
         Promise promises[N_BRANCHES];
         Acknowledgement *acknowledgements;
-        bool frozen;    /* a person's freeze was acknowledged */
-        bool held;      /* an old copy was put back and nobody has released it */
-        bool releasing; /* somebody just does */
-        Map *held_until; /* environment id -> int64: an acknowledged pin or extension, in trusted time */
+        bool frozen;                   /* a person's freeze was acknowledged */
+        bool held;                     /* an old copy was put back and nobody has released it */
+        int64_t held_from_ms;          /* what that copy knows ends there */
+        bool releasing;                /* somebody just does */
+        Map *leases;                   /* environment id -> Lease */
+        int64_t moved_ms, moved_at_ms; /* as in the reaper's facts, in promised time */
+        bool moved_unsure;             /* a release was not acknowledged */
+        Map *front;                    /* host -> string: where the front leads it */
         Map *left_ms; /* "environment id/clock" -> int64: what was left in the copy put back */
         int64_t released_true_ms;
         Map *in_use; /* environment id -> itself: the front's last word was "in use" or "not known" */
         Clock clock;
         Random random;
         int64_t rest_boot_ms;
-        Map *deleting; /* environments whose deletion was seen to begin */
         int64_t last_event, last_event_ms;
-        Map *live;       /* environment id -> int64: its newest generation that was live */
         uint64_t digest; /* of everything that happened, to compare two runs */
         struct {
                 uint64_t calls, deprovisions, crashes, pushes, live, reaped, put_back, steps;
@@ -180,8 +228,11 @@ bool sim_trouble(Sim *s, unsigned percent);
 void sim_say(Sim *s, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 void sim_violation(Sim *s, const char *invariant, const char *fmt, ...)
         __attribute__((format(printf, 3, 4)));
+void sim_step_clock(Sim *s, int64_t by_ms); /* the daemon's wall clock */
 /* Sets the daemon's wall clock to the true time, and lets it notice. */
 void sim_right_clock(Sim *s);
+/* The time in which promises stand: the true one, unless people said that it is another. */
+int64_t sim_now(const Sim *s);
 void sim_turn(Sim *s);  /* when one is wanted */
 void sim_turns(Sim *s); /* as long as they are */
 void sim_crash(Sim *s); /* kill -9, and another start */
@@ -238,14 +289,15 @@ const json_t *world_resource(const Work *w);
 #define N_FILES 7
 EngineFiles files_of(Sim *s);
 void files_check(void);
+int64_t files_wish(const char *commit, ReaperClockKind kind); /* a clock's length; 0: none */
+bool files_good(const char *commit);
 
 /* ---- people.c, forge.c ---- */
 void people_act(Sim *s);
-void people_lost(Sim *s); /* a crash: what was not acknowledged is not promised */
 void people_down_all(Sim *s);
 void people_release(Sim *s);
-Promise people_promised(Sim *s, unsigned branch);
-void people_promise(Sim *s, unsigned branch, Promise p);
+void people_visit(Sim *s, const Environment *env);
+void people_retry(Sim *s, const Environment *env);
 extern const EngineActor people_actor;
 const char *people_branch(unsigned branch);
 void forge_set_up(Sim *s);
@@ -256,17 +308,42 @@ void forge_deliver_again(Sim *s);
 void forge_compare(Sim *s);
 void forge_catch_up(Sim *s); /* all that is late arrives, and the lists are whole */
 
+/* ---- acknowledge.c ---- */
+void acknowledge(Sim *s, Acknowledgement a);
+void acknowledge_of(Sim *s, AckKind kind, const char *environment);
+void acknowledge_branch(Sim *s, AckKind kind, unsigned branch, Promise promise);
+void acknowledge_lost(Sim *s);             /* a crash */
+Promise promised(Sim *s, unsigned branch); /* when all that waits is committed */
+
 /* ---- copy.c: an old copy of the database is put back ---- */
 void copy_take(Sim *s);
 void copy_put_back(Sim *s);
 void copy_free(Sim *s);
 
-/* ---- check.c, check-call.c, check-rest.c: the invariants ---- */
+/* ---- check*.c: the invariants ---- */
 extern const char *const invariants[];
 size_t invariants_count(void);
 void check_everything(Sim *s);
 void check_environments(Sim *s); /* check-environment.c */
-void check_promises(Sim *s);
+void check_promises(Sim *s);     /* check-promise.c */
+
+/* check-clock.c: "deadlines are promises" when the wall clock is set */
+void check_step_seen(Sim *s);   /* a turn was committed */
+void check_step_missed(Sim *s); /* the machine starts anew */
+
+/* check-front.c: the addresses, and the front that has a copy of them */
+void check_front(Sim *s);
+void check_front_leaves(Sim *s, const char *verb, const char *uid); /* before a call */
+void front_copy(Sim *s, const char *host);
+void front_copy_all(Sim *s);
+
+/* check-lease.c: when things may end, and when they must */
+Lease *lease_get(Sim *s, const char *environment); /* begins one */
+int64_t lease_held(const Lease *l);                /* by a pin or an extension, until */
+Map *leases_copy(const Map *leases);
+void leases_lose(Sim *s, Map *before); /* an old ledger was put back, with these */
+void leases_move(Sim *s, int64_t by_ms);
+void check_lease(Sim *s, Lease *lease, const Environment *env);
 void check_at_rest(Sim *s);
 void check_at_end(Sim *s);
 void check_call(Sim *s, const ProviderCall *call);

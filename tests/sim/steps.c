@@ -49,7 +49,7 @@ static void step_clock(Sim *s) {
         if (s->wall_ms + by < MS_PER_DAY)
                 return;
         sim_say(s, "the clock is set by %lld ms", (long long) by);
-        s->wall_ms += by;
+        sim_step_clock(s, by);
         s->wanted = true;
         sim_turns(s);
         s->wanted = true;

@@ -365,7 +365,8 @@ void world_chaos(Sim *s) {
 static void front_changed(void *userdata, const char *host) {
         Sim *s = userdata;
 
-        (void) effect_allowed(s); /* the ledger is the truth; telling may be lost */
+        if (effect_allowed(s)) /* the ledger is the truth; telling may be lost, and is at a start */
+                front_copy(s, host);
 }
 
 static void front_activity(void *userdata, const char *environment_id, const char *host,
