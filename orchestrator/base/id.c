@@ -2,6 +2,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/random.h>
 
 static void system_fill(void *userdata, void *buf, size_t size) {
@@ -42,6 +43,13 @@ void id_make(const Random *random, char kind, char buf[static ID_SIZE]) {
         for (size_t i = 1; i < ID_SIZE - 1; i++)
                 buf[i] = digits[random_below(random, 36)];
         buf[ID_SIZE - 1] = 0;
+}
+
+bool id_possible(const char *text, char kind) {
+        size_t size = strnlen(text, ID_SIZE);
+
+        return size > 1 && size < ID_SIZE && *text == kind &&
+               strspn(text, "0123456789abcdefghijklmnopqrstuvwxyz") == size;
 }
 
 void trace_make(const Random *random, char buf[static TRACE_SIZE]) {

@@ -123,7 +123,11 @@
 #define LIMIT_PROVIDER_CALLS_PER_ENVIRONMENT 8
 #define LIMIT_PROVIDER_STREAMS               64
 #define LIMIT_PROVIDER_MESSAGE_BYTES         1000
-#define LIMIT_PROVIDER_LISTED                100000             /* things in one answer to list */
+#define LIMIT_PROVIDER_SAID                  20     /* log and progress lines of one call */
+#define LIMIT_PROVIDER_SAID_BYTES            2000   /* of one of them */
+#define LIMIT_PROVIDER_LISTED                100000 /* things in one answer to list */
+#define LIMIT_PROVIDER_LIST_BYTES            (64 * 1024 * 1024) /* of it */
+#define LIMIT_PROVIDER_MARKER_BYTES          128                /* three ids; of things in a list */
 #define LIMIT_DEPENDENCY_MS                  (10LL * 60 * 1000) /* "dependency" is an attempt after this */
 #define LIMIT_THROTTLED_MS                   (60LL * 60 * 1000) /* and "throttled" after this */
 #define LIMIT_SLOW_MS                        (5LL * 60 * 1000)  /* a provider that is asked too much rests no longer */

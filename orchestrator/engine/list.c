@@ -86,6 +86,35 @@ static bool marker_names(Engine *e, const char *marker, const char *uid) {
         return end && end > environment && streq(end + 1, uid);
 }
 
+/* Only what can be one of ours is worth memory: an item that cannot even be read makes the list a cut one. */
+static bool item_is_ours(Engine *e, ListRun *l, const char *uid, const char *marker) {
+        if (!uid || !marker || strlen(marker) > LIMIT_PROVIDER_MARKER_BYTES) {
+                l->overflow = true;
+                return false;
+        }
+        /* Verified here: a provider that ignores our marker must not make others' things ours. */
+        if (!marker_names(e, marker, uid))
+                return false;
+        if (!id_possible(uid, 'r') || ++l->n_items > LIMIT_PROVIDER_LISTED) {
+                l->overflow = true;
+                return false;
+        }
+        return true;
+}
+
+/* Something that the ledger does not have alive; bounded at once, as it is kept until the list ends. */
+static void add_stranger(ListRun *l, const json_t *item, const char *uid, const char *marker) {
+        const char *type = json_string_value(json_object_get(item, "type")),
+                   *detail = json_string_value(json_object_get(item, "detail"));
+        auto_cleanup(freep) char *kind = type ? text_clean(type) : NULL,
+                                 *words = detail ? text_clean(detail) : NULL;
+
+        if (json_array_size(l->strangers) < LIMIT_ORPHANS)
+                json_array_append_new(l->strangers,
+                                      json_pack("{s:s, s:s, s:s?, s:s?}", "uid", uid, "marker",
+                                                marker, "type", kind, "detail", words));
+}
+
 void list_on_line(Engine *e, Call *c, const json_t *item) {
         const char *uid = json_string_value(json_object_get(item, "uid"));
         const char *marker = json_string_value(json_object_get(item, "marker"));
@@ -95,13 +124,8 @@ void list_on_line(Engine *e, Call *c, const json_t *item) {
         ListRun *l = c->list;
         int r;
 
-        /* Verified here: a provider that ignores our marker must not make others' things ours. */
-        if (!l || !uid || !marker || !marker_names(e, marker, uid))
+        if (!l || !item_is_ours(e, l, uid, marker))
                 return;
-        if (++l->n_items > LIMIT_PROVIDER_LISTED) {
-                l->overflow = true;
-                return;
-        }
         r = ledger_resource_get(e->ledger, uid, &res, NULL);
         if (r == 0 && !streq(res.marker, marker))
                 return; /* another environment's, as it says: ours has not been seen */
@@ -115,13 +139,8 @@ void list_on_line(Engine *e, Call *c, const json_t *item) {
         if (r == 0 && res.state == RES_READY && streq(res.type, "network") &&
             streq_null(present, "present") && map_put(e->sound, uid, e) < 0)
                 l->overflow = true;
-        if ((r < 0 || res.state == RES_REMOVED || !res.touched) &&
-            json_array_size(l->strangers) < LIMIT_ORPHANS)
-                json_array_append_new(
-                        l->strangers,
-                        json_pack("{s:s, s:s, s:s?, s:s?}", "uid", uid, "marker", marker, "type",
-                                  json_string_value(json_object_get(item, "type")), "detail",
-                                  json_string_value(json_object_get(item, "detail"))));
+        if (r < 0 || res.state == RES_REMOVED || !res.touched)
+                add_stranger(l, item, uid, marker);
 }
 
 /* ---- the end of a list ---- */
@@ -177,9 +196,11 @@ int list_end(Engine *e, Call *c, Error *reterr) {
         }
         /* Some have nothing to list; a list that came out empty by mistake looks the same. */
         r = inspect_missing(e, c, complete && c->list->n_items > 0, reterr);
-        if (!complete)
-                log_debug("The list of %s is not complete: %s", c->provider,
-                          c->message ? c->message : "");
+        if (!complete) {
+                auto_cleanup(freep) char *why = text_clean(c->message ? c->message : "");
+
+                log_debug("The list of %s is not complete: %s", c->provider, why ? why : "");
+        }
         if (r == 0)
                 r = strays_update(e, c, complete, reterr);
         if (r == 0)

@@ -276,7 +276,7 @@ void verify_on_line(Engine *e, Call *c, const json_t *item) {
         EngineVerify *v = c->verify;
         const char *rest;
 
-        if (!v || v->checks[c->check].uid || !uid || !marker)
+        if (!v || v->checks[c->check].uid || !uid || !marker || !id_possible(uid, 'r'))
                 return;
         rest = str_after(marker, ledger_installation(e->ledger));
         rest = rest && *rest == '/' ? str_after(rest + 1, v->environment_id) : NULL;

@@ -112,6 +112,34 @@ static void F09_partial_list_makes_nothing_missing(void **state) {
         assert_int_equal(calls(f, "inspect", NULL), 4);
 }
 
+/* Things with names that we never made are not kept, however many and however long, and whoever writes them
+ * has not listed everything. */
+static void F09_list_with_impossible_names_makes_nothing_missing(void **state) {
+        char uid[3][3000] = { "r-1", "../r1", "r" };
+        Fixture *f = *state;
+
+        push(f, "login", A_COMMIT);
+        settle(f);
+        spend(f, MS_PER_MINUTE);
+        memset(uid[2], 'r', sizeof(uid[2]) - 1);
+        for (size_t i = 0; i < N_ELEMENTS(uid); i++) {
+                auto_cleanup(freep) char *marker = NULL, *good = NULL;
+                json_auto_t *orphans = NULL;
+
+                marker = str_format("%s/e1/%s", ledger_installation(f->ledger), uid[i]);
+                good = str_format("%s/e1/r1", ledger_installation(f->ledger));
+                json_decref(f->listed);
+                f->listed = json_pack("[{s:s, s:s}, {s:s, s:s}]", "uid", uid[i], "marker", marker,
+                                      "uid", "r1", "marker", good);
+                f->list_complete = true;
+                restart(f);
+                settle(f);
+                assert_int_equal(calls(f, "inspect", NULL), 0);
+                assert_int_equal(engine_orphans(f->engine, &orphans, NULL), 0);
+                assert_int_equal(json_array_size(json_object_get(orphans, "orphans")), 1);
+        }
+}
+
 /* ---- F14 ---- */
 
 static void F14_limit_that_does_not_limit(void **state) {
@@ -554,6 +582,7 @@ int main(void) {
                 WITH(F07_scope_of_credential_wrong),
                 WITH(F09_empty_list_makes_nothing_missing),
                 WITH(F09_partial_list_makes_nothing_missing),
+                WITH(F09_list_with_impossible_names_makes_nothing_missing),
                 WITH(F14_limit_that_does_not_limit),
                 WITH(F14_builds_hold_up_what_is_quick),
                 WITH(F15_create_crashed_half_way),
