@@ -22,6 +22,7 @@ void call_free(void *p) {
         json_decref(c->result);
         list_free(c->list);
         stream_orphan(c->stream);
+        said_done(&c->said);
         free(c);
 }
 
@@ -324,7 +325,9 @@ void call_on_line(void *userdata, const char *call_id, const json_t *line) {
         if (!c || c->replied)
                 return;
         item = json_object_get(line, "item");
-        if (c->kind == CALL_STREAM)
+        if (c->kind == CALL_RESOURCE)
+                said_on_line(c, line);
+        else if (c->kind == CALL_STREAM)
                 stream_on_line(e, c, line);
         else if (c->kind == CALL_LIST && item)
                 list_on_line(e, c, item);
@@ -349,7 +352,7 @@ void call_on_reply(void *userdata, const ProviderReply *reply) {
         c->class = (int) reply->class >= 0 && reply->class < _PROVIDER_CLASS_MAX
                            ? reply->class
                            : PROVIDER_TRANSIENT;
-        c->message = reply->message ? strndup(reply->message, LIMIT_PROVIDER_STDERR_BYTES) : NULL;
+        c->message = reply->message ? strdup(reply->message) : NULL; /* cut later */
         c->retry_after_ms = reply->retry_after_ms;
         c->unknown = reply->unknown;
         if (json_is_object(reply->result))
@@ -423,6 +426,8 @@ static int reply_apply(Engine *e, Call *c, Error *reterr) {
                         return r;
         }
         r = outcome_apply(&v, p, c, reterr);
+        if (r == 0)
+                said_log(&v, p, c);
         if (r < 0 || !c->overtaken || p->row.state != RES_READY || p->row.inspect)
                 return r;
         p->row.inspect = true;

@@ -77,8 +77,20 @@ static char *clean_bounded(const char *text, size_t max) {
         return strbuf_take(&b);
 }
 
+/* Of a long one the beginning says what was tried, and the end mostly why it failed. */
 char *text_clean(const char *text) {
-        return clean_bounded(text, LIMIT_PROVIDER_MESSAGE_BYTES);
+        static const size_t end = LIMIT_PROVIDER_MESSAGE_BYTES * 2 / 5;
+        auto_cleanup(freep) char *head = NULL, *tail = NULL;
+        size_t size = strlen(text);
+
+        if (size <= LIMIT_PROVIDER_MESSAGE_BYTES)
+                return clean_bounded(text, size);
+        head = clean_bounded(text, LIMIT_PROVIDER_MESSAGE_BYTES - end - strlen(" ... "));
+        text += size - end;
+        while (((unsigned char) *text & 0xc0) == 0x80)
+                text++;
+        tail = clean_bounded(text, end);
+        return head && tail ? str_format("%s ... %s", head, tail) : NULL;
 }
 
 int event_add(Engine *e, EventKind kind, EventWhere where, const char *fmt, ...) {

@@ -3,46 +3,6 @@
 
 /* ---- provision, wake ---- */
 
-static int secret_names(const json_t *result, char ***ret) {
-        json_t *list = json_object_get(result, "secret"), *name;
-        auto_cleanup(strv_freep) char **names = NULL;
-        size_t i;
-
-        json_array_foreach(list, i, name) {
-                int r = json_is_string(name) ? strv_add(&names, json_string_value(name)) : -EBADMSG;
-
-                if (r < 0)
-                        return r;
-        }
-        *ret = TAKE(names);
-        return 0;
-}
-
-/* 0 stored, 1 the answer makes no sense. */
-static int store_result(View *v, Part *p, const json_t *result, Error *reterr) {
-        json_t *state = json_object_get(result, "state"),
-               *outputs = json_object_get(result, "outputs");
-        auto_cleanup(strv_freep) char **names = NULL;
-        auto_cleanup(freep) char *text = NULL;
-
-        if ((state && !json_is_object(state) && !json_is_null(state)) ||
-            (outputs && !json_is_object(outputs)) || secret_names(result, &names) < 0)
-                return 1;
-        if (json_is_object(state)) {
-                free(p->row.live);
-                p->row.live = json_dumps(state, JSON_COMPACT | JSON_SORT_KEYS);
-                if (!p->row.live)
-                        return -ENOMEM;
-        }
-        if (!outputs)
-                return 0;
-        text = json_dumps(outputs, JSON_COMPACT | JSON_SORT_KEYS);
-        if (!text)
-                return -ENOMEM;
-        json_decref(TAKE(p->outputs));
-        return ledger_resource_set_outputs(v->e->ledger, &p->row, text, names, reterr);
-}
-
 static const char *detail_of(const Call *c, const char *otherwise) {
         const char *detail = json_string_value(json_object_get(c->result, "detail"));
 
@@ -58,37 +18,13 @@ static int event_ready(View *v, Part *p, const Call *c) {
                          p->row.type, part_title(p), *detail ? ": " : "", detail);
 }
 
-/* What it could not do as asked. A provision without notes did all of it. */
-static int store_notes(View *v, Part *p, const Call *c) {
-        json_t *list = json_object_get(c->result, "notes"), *note;
-        auto_cleanup(strv_freep) char **notes = NULL;
-        size_t i;
-
-        if (!list && !streq(c->verb, "provision"))
-                return 0;
-        json_array_foreach(list, i, note) {
-                auto_cleanup(freep) char *clean =
-                        view_scrub(v, json_is_string(note) ? json_string_value(note) : "");
-                int r = clean ? 0 : -ENOMEM;
-
-                if (r == 0 && *clean && strv_length(notes) < LIMIT_NOTES &&
-                    !strv_contains(notes, clean))
-                        r = strv_add(&notes, clean);
-                if (r < 0)
-                        return r;
-        }
-        strv_free(p->row.notes);
-        p->row.notes = TAKE(notes);
-        return 0;
-}
-
 static int outcome_ready(View *v, Part *p, Call *c, Error *reterr) {
-        int r = c->result ? store_result(v, p, c->result, reterr) : 1;
+        int r = c->result ? result_store(v, p, c->result, reterr) : 1;
 
         if (r == 0 && streq(c->verb, "provision") && !p->row.outputs)
                 r = ledger_resource_set_outputs(v->e->ledger, &p->row, "{}", NULL, reterr);
         if (r == 0)
-                r = store_notes(v, p, c);
+                r = result_store_notes(v, p, c);
         if (r < 0)
                 return r;
         if (r > 0) {
@@ -155,11 +91,12 @@ static int outcome_wake(View *v, Part *p, Call *c, Error *reterr) {
 /* ---- sleep ---- */
 
 static int outcome_sleep(View *v, Part *p, Call *c, Error *reterr) {
-        int r;
+        bool asleep = c->class == PROVIDER_OK || c->class == PROVIDER_GONE;
+        int r = asleep && c->result ? result_store(v, p, c->result, reterr) : 0;
 
-        if (c->class == PROVIDER_OK || c->class == PROVIDER_GONE) {
-                if (c->result && store_result(v, p, c->result, reterr) < 0)
-                        return -ENOMEM;
+        if (r < 0)
+                return r;
+        if (asleep && r == 0) {
                 part_calm(p);
                 p->row.tries = 0;
                 return part_move(v, p, RES_ASLEEP, reterr);
@@ -168,7 +105,7 @@ static int outcome_sleep(View *v, Part *p, Call *c, Error *reterr) {
                 p->row.inspect = true;
                 return part_save(v, p, reterr);
         }
-        r = trouble(v, p, c, reterr);
+        r = asleep ? nonsense(v, p, c, reterr) : trouble(v, p, c, reterr);
         if (r <= 0)
                 return r < 0 ? r : part_save(v, p, reterr);
         /* It would not fall asleep: it stays awake, and so does the environment. */

@@ -20,6 +20,7 @@
 #include "orchestrator/base/str.h"
 #include "orchestrator/engine/engine.h"
 #include "orchestrator/engine/event.h"
+#include "orchestrator/engine/scrub.h"
 #include "orchestrator/engine/stray.h"
 #include "orchestrator/glue/crypto.h"
 #include "reaper/reaper.h"
@@ -66,6 +67,15 @@ typedef enum CallKind {
         CALL_VERIFY, /* inspect, list for a receipt (verify.c) */
 } CallKind;
 
+/* Of what a provider says while it works: the last lines. */
+typedef struct Said {
+        struct {
+                char *text;    /* owned; whole words only, or NULL */
+                bool progress; /* it says how far it has come */
+        } lines[LIMIT_PROVIDER_SAID];
+        unsigned n; /* said; line i is in place i % LIMIT_PROVIDER_SAID */
+} Said;
+
 typedef struct Call Call;
 struct Call {
         char id[ID_SIZE];
@@ -86,6 +96,7 @@ struct Call {
         EngineStream *stream;
         EngineVerify *verify; /* NULL: nobody waits for it any more */
         size_t check;         /* which of its checks */
+        Said said;
 
         /* the reply, kept until the commit that applies it */
         bool replied;
@@ -211,7 +222,9 @@ Part *view_find(View *v, const char *key, int64_t generation);
 int view_node(View *v, Part *p, GraphNode **ret, Error *reterr);
 int view_params(View *v, const GraphNode *node, int64_t generation, json_t **ret, Error *reterr);
 Call *view_call(View *v, const Part *p); /* under way, or NULL */
-/* An owned copy of a provider's words without the values of the environment's secret outputs. */
+/* The values of the environment's secret outputs; -EBADMSG when one cannot be read. */
+int view_secrets(View *v, Scrub *ret);
+/* An owned copy of a provider's words without them. */
 char *view_scrub(View *v, const char *text);
 bool part_alive(const Part *p);
 int part_move(View *v, Part *p, ResState to, Error *reterr);
@@ -319,6 +332,18 @@ typedef enum Seen {
 } Seen;
 Seen reply_seen(const Call *c, const char *marker); /* what an inspect says */
 
+/* ---- result.c: what a result says of its resource, into the row ---- */
+/* State and outputs. 0 stored, 1 the answer makes no sense: nothing is. */
+int result_store(View *v, Part *p, const json_t *result, Error *reterr);
+/* What could not be done as asked. A provision without notes did all of it. */
+int result_store_notes(View *v, Part *p, const Call *c);
+
+/* ---- said.c ---- */
+void said_on_line(Call *c, const json_t *line);
+/* Logs it without secrets, those of the call's own result included. */
+void said_log(View *v, const Part *p, const Call *c);
+void said_done(Said *s);
+
 /* ---- receipt.c ---- */
 int receipt_note(View *v, Part *p, const Call *c, Error *reterr); /* what a removal answered */
 /* In the turn that ends the environment; digest: of what was signed, for the event. */
@@ -346,8 +371,8 @@ typedef struct ListRun {
         Map *seen;         /* uids in the list */
         Map *suspect;      /* those of them that are not as the ledger has them */
         json_t *strangers; /* items that the ledger does not know or has as removed */
-        size_t n_items;
-        bool overflow;
+        size_t n_items;    /* of ours */
+        bool overflow;     /* some of it was not kept or could not be read: not complete */
 } ListRun;
 int list_start_all(Engine *e, Error *reterr);
 int list_start_known(Engine *e, Error *reterr); /* also of providers that have nothing living */

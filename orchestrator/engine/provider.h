@@ -32,7 +32,7 @@ typedef struct ProviderCall {
         const char *verb;      /* "provision" */
         int64_t deadline_ms;   /* how long it may take; 0: as long as it likes (watch) */
         const json_t *request; /* the whole request object of the protocol */
-        bool stream; /* deliver "item" and "log" lines as they come (list, logs, exec, watch) */
+        bool stream; /* may go on and on (list, logs, exec, watch): its lines are not counted */
 } ProviderCall;
 
 /* The end of a call. Everything borrowed for the length of the callback. */
@@ -42,7 +42,7 @@ typedef struct ProviderReply {
         const char *message;    /* for a person; NULL when OK */
         int64_t retry_after_ms; /* 0: none */
         const json_t *result;   /* {"state","outputs","secret","complete",...} or NULL */
-        const json_t *items;    /* array of the "item" lines, or NULL when streamed */
+        const json_t *items;    /* array of "item"s that were not delivered as lines, or NULL */
         bool unknown;           /* died, hung or wrote nonsense: what it did must be inspected */
 } ProviderReply;
 

@@ -6,20 +6,13 @@
 
 void reply_done(Reply *r) {
         strbuf_done(&r->line);
-        json_decref(r->items);
         json_decref(r->final);
         *r = (Reply){ 0 };
 }
 
-static bool keep_item(Reply *r, json_t *item) {
-        if (!r->items)
-                r->items = json_array();
-        return json_array_append(r->items, item) == 0;
-}
-
 /* One line of the protocol. False when it is nonsense. */
 static bool take(Reply *r, const char *text, size_t size) {
-        json_t *line = json_loadb(text, size, JSON_REJECT_DUPLICATES, NULL), *item;
+        json_t *line = json_loadb(text, size, JSON_REJECT_DUPLICATES, NULL);
         bool result = json_is_object(json_object_get(line, "result")),
              error = json_is_object(json_object_get(line, "error"));
         bool ok = json_is_object(line) && !r->final && !(result && error);
@@ -28,10 +21,7 @@ static bool take(Reply *r, const char *text, size_t size) {
                 r->final = line;
                 return true;
         }
-        item = json_object_get(line, "item");
-        if (ok && item && !r->stream)
-                ok = keep_item(r, item);
-        else if (ok)
+        if (ok)
                 r->on_line(r->userdata, line);
         json_decref(line);
         return ok;
@@ -39,7 +29,7 @@ static bool take(Reply *r, const char *text, size_t size) {
 
 void reply_read(Reply *r, const char *data, size_t size) {
         r->n_bytes += size;
-        if (!r->fault && !r->stream && r->n_bytes > LIMIT_PROVIDER_REPLY_BYTES)
+        if (!r->fault && r->max_bytes > 0 && r->n_bytes > r->max_bytes)
                 r->fault = "wrote more than a reply may have";
         while (size > 0 && !r->fault) {
                 const char *end = memchr(data, '\n', size);
@@ -69,7 +59,6 @@ bool reply_end(const Reply *r, ProviderReply *ret) {
                 return false;
         ret->class = PROVIDER_OK;
         ret->result = json_object_get(r->final, "result");
-        ret->items = r->items;
         if (!error)
                 return true;
         ret->class = class ? provider_class_from_string(class) : _PROVIDER_CLASS_INVALID;

@@ -1,12 +1,13 @@
 /* What a provider writes, as it comes: bytes into lines, lines into the protocol. Pure; all of it is
- * hostile. Bounded in the length of a line and, unless it streams, in all. */
+ * hostile. Bounded in the length of a line and, unless it goes on for ever, in all. Lines before the last
+ * are handed on and forgotten. */
 #pragma once
 
 #include "orchestrator/base/str.h"
 #include "orchestrator/engine/provider.h"
 
 typedef struct Reply {
-        bool stream; /* items are handed over as they come, and not counted */
+        size_t max_bytes; /* in all; 0: no limit */
         void (*on_line)(void *userdata, const json_t *line);
         void *userdata;
         const char
@@ -14,7 +15,6 @@ typedef struct Reply {
 
         StrBuf line;    /* the one under way */
         size_t n_bytes; /* so far */
-        json_t *items;  /* of a call that does not stream */
         json_t *final;  /* its result or error line */
 } Reply;
 

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 
 #include "config.h"
@@ -13,10 +14,8 @@
 #include "orchestrator/base/str.h"
 #include "orchestrator/base/time.h"
 #include "orchestrator/engine/reply.h"
+#include "orchestrator/engine/scrub.h"
 #include "orchestrator/glue/child.h"
-
-/* How much of standard error goes into a message. */
-#define STDERR_TAIL_BYTES 400
 
 typedef struct Run {
         Runner *runner;
@@ -25,8 +24,9 @@ typedef struct Run {
         LoopSource *in, *out, *err, *ended, *timer;
         char *request; /* what is still to be written, from written on */
         size_t request_size, written;
-        StrBuf said; /* tail of standard error */
-        Reply reply; /* its fault is why it is being ended */
+        StrBuf said;    /* tail of standard error */
+        bool said_more; /* and something before it, which was dropped */
+        Reply reply;    /* its fault is why it is being ended */
         int64_t deadline_ms;
         bool terminated;
 } Run;
@@ -91,32 +91,30 @@ static void run_on_line(void *userdata, const json_t *line) {
         run->runner->setup.events.on_line(run->runner->setup.events.userdata, run->id, line);
 }
 
-/* Reads what is there; false at the end of the stream. */
-static bool run_read_out(Run *run, bool to_the_end) {
-        char chunk[32768];
+/* One read: the bytes of it, 0 at the end of the stream, negative when there are none just now. */
+static ssize_t read_some(int fd, char *chunk, size_t size) {
+        ssize_t n = read(fd, chunk, size);
 
-        do {
-                ssize_t n = read(run->child.out, chunk, sizeof(chunk));
-
-                if (n < 0)
-                        return errno == EAGAIN || errno == EINTR;
-                if (n == 0)
-                        return false;
-                reply_read(&run->reply, chunk, (size_t) n);
-                if (run->reply.fault)
-                        run_end(run, NULL);
-        } while (to_the_end && !run->reply.fault);
-        return true;
+        return n < 0 && errno != EAGAIN && errno != EINTR ? 0 : n;
 }
 
-static bool run_read_err(Run *run) {
-        char chunk[4096];
-        ssize_t n = read(run->child.err, chunk, sizeof(chunk));
+static ssize_t run_read_out(Run *run) {
+        char chunk[32768];
+        ssize_t n = read_some(run->child.out, chunk, sizeof(chunk));
 
-        if (n < 0)
-                return errno == EAGAIN || errno == EINTR;
-        if (n == 0)
-                return false;
+        if (n > 0)
+                reply_read(&run->reply, chunk, (size_t) n);
+        if (run->reply.fault)
+                run_end(run, NULL);
+        return n;
+}
+
+static ssize_t run_read_err(Run *run) {
+        char chunk[4096];
+        ssize_t n = read_some(run->child.err, chunk, sizeof(chunk));
+
+        if (n <= 0)
+                return n;
         strbuf_addn(&run->said, chunk, (size_t) n);
         if (run->said.size > 2 * LIMIT_PROVIDER_STDERR_BYTES) {
                 size_t cut = run->said.size - LIMIT_PROVIDER_STDERR_BYTES;
@@ -124,21 +122,34 @@ static bool run_read_err(Run *run) {
                 memmove(run->said.text, run->said.text + cut, run->said.size - cut);
                 run->said.size -= cut;
                 run->said.text[run->said.size] = '\0';
+                run->said_more = true;
         }
-        return true;
+        return n;
+}
+
+/* Takes what is in the pipe now and nothing that comes meanwhile: what a provider left behind may go on
+ * writing for ever. */
+static void run_drain(Run *run, int fd, ssize_t (*read_one)(Run *run)) {
+        ssize_t n = 1;
+        int there = 0;
+
+        if (fd < 0 || ioctl(fd, FIONREAD, &there) < 0)
+                return;
+        for (; there > 0 && n > 0; there -= (int) n)
+                n = read_one(run);
 }
 
 static void run_on_out(void *userdata, int fd, uint32_t events) {
         Run *run = userdata;
 
-        if (!run_read_out(run, false))
+        if (run_read_out(run) == 0)
                 run->out = loop_source_free(run->out);
 }
 
 static void run_on_err(void *userdata, int fd, uint32_t events) {
         Run *run = userdata;
 
-        if (!run_read_err(run))
+        if (run_read_err(run) == 0)
                 run->err = loop_source_free(run->err);
 }
 
@@ -160,35 +171,45 @@ static void run_on_in(void *userdata, int fd, uint32_t events) {
 
 /* ---- the reply ---- */
 
-/* The last words on standard error, on one line, into buf. */
-static const char *run_last_words(const Run *run, char buf[static STDERR_TAIL_BYTES + 8]) {
-        size_t size = run->said.size, from;
+/* The last words on standard error: whole ones, so that a secret among them is found. They are cut to
+ * size where all secrets are known (view_scrub()); those of its own result are known only here. */
+static char *run_last_words(const Run *run) {
+        const char *text = run->said.text;
+        size_t size = run->said.size;
+        bool more = run->said_more;
+        auto_cleanup(freep) char *words = NULL;
+        auto_scrub scrub = { 0 };
 
-        while (size > 0 && strchr(" \n\r\t", run->said.text[size - 1]))
+        if (size > LIMIT_PROVIDER_STDERR_BYTES) {
+                text += size - LIMIT_PROVIDER_STDERR_BYTES;
+                size = LIMIT_PROVIDER_STDERR_BYTES;
+                more = true;
+        }
+        for (; more && size > 0; size--, text++)
+                if (strchr(" \n", *text))
+                        break;
+        while (size > 0 && strchr(" \n\r\t", text[size - 1]))
                 size--;
-        if (size == 0)
-                return "";
-        from = size > STDERR_TAIL_BYTES ? size - STDERR_TAIL_BYTES : 0;
-        buf[0] = ':';
-        buf[1] = ' ';
-        memcpy(buf + 2, run->said.text + from, size - from);
-        buf[2 + size - from] = '\0';
-        for (char *c = buf; *c; c++)
-                if ((unsigned char) *c < 0x20)
-                        *c = ' ';
-        return buf;
+        words = str_format("%s%.*s", size > 0 ? ": " : "", (int) size, size > 0 ? text : "");
+        scrub_add_result(&scrub, json_object_get(run->reply.final, "result"));
+        return words ? scrub_text(&scrub, words) : NULL;
 }
 
 static void run_reply_unknown(Run *run, int status) {
-        char words[STDERR_TAIL_BYTES + 8], how[64];
-        auto_cleanup(freep) char *message = NULL;
+        auto_cleanup(freep) char *message = NULL, *words = run_last_words(run);
         ProviderReply reply = { .call_id = run->id, .class = PROVIDER_TRANSIENT, .unknown = true };
+        char how[64];
 
         message = str_format("The provider '%s' %s while it was asked to %s%s", run->provider,
                              run->reply.fault ? run->reply.fault : child_status_format(status, how),
-                             run->verb, run_last_words(run, words));
+                             run->verb, words ? words : "");
         reply.message = message ? message : "The provider failed";
         run->runner->setup.events.on_reply(run->runner->setup.events.userdata, &reply);
+}
+
+/* A result is worth as much as the end of the program that wrote it; an error is one either way. */
+static bool run_is_answered(const Run *run, int status, ProviderReply *ret) {
+        return reply_end(&run->reply, ret) && (status == 0 || ret->class != PROVIDER_OK);
 }
 
 static void run_on_ended(void *userdata, int fd, uint32_t events) {
@@ -204,12 +225,11 @@ static void run_on_ended(void *userdata, int fd, uint32_t events) {
         /* Its output may have arrived together with its end. Something that it left behind may hold the
          * pipe open, so the end of the stream is not waited for. */
         if (run->out)
-                (void) run_read_out(run, true);
-        do
-                errno = 0;
-        while (run->err && run_read_err(run) && errno == 0);
+                run_drain(run, run->child.out, run_read_out);
+        if (run->err)
+                run_drain(run, run->child.err, run_read_err);
         (void) map_remove(run->runner->runs, run->id);
-        if (reply_end(&run->reply, &reply))
+        if (run_is_answered(run, status, &reply))
                 run->runner->setup.events.on_reply(run->runner->setup.events.userdata, &reply);
         else
                 run_reply_unknown(run, status);
@@ -277,6 +297,12 @@ static int run_watch(Run *run, Error *reterr) {
         return r;
 }
 
+static size_t bytes_of(const ProviderCall *call) {
+        if (streq(call->verb, "list"))
+                return LIMIT_PROVIDER_LIST_BYTES;
+        return call->stream ? 0 : LIMIT_PROVIDER_REPLY_BYTES;
+}
+
 static int run_new(Runner *runner, const ProviderCall *call, Run **ret, Error *reterr) {
         auto_cleanup(run_freep) Run *run = calloc(1, sizeof(Run));
 
@@ -284,7 +310,8 @@ static int run_new(Runner *runner, const ProviderCall *call, Run **ret, Error *r
                 return -ENOMEM;
         run->child = CHILD_NONE;
         run->runner = runner;
-        run->reply = (Reply){ .stream = call->stream, .on_line = run_on_line, .userdata = run };
+        run->reply =
+                (Reply){ .max_bytes = bytes_of(call), .on_line = run_on_line, .userdata = run };
         run->deadline_ms = call->deadline_ms;
         run->id = strdup(call->id);
         run->provider = strdup(call->provider);

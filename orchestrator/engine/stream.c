@@ -13,13 +13,27 @@ void stream_on_line(Engine *e, Call *c, const json_t *line) {
                 c->stream->events.on_line(c->stream->events.userdata, line);
 }
 
+/* A program's last words may hold what its environment keeps secret. */
+static char *words_of(Engine *e, const Call *c) {
+        Look *look = c->environment_id ? look_get(e, c->environment_id) : NULL;
+        auto_cleanup(view_done) View v = { 0 };
+
+        if (!c->message || !look || view_load(e, look, &v, NULL) < 0)
+                return NULL;
+        return view_scrub(&v, c->message);
+}
+
 void stream_end(Engine *e, Call *c) {
         EngineStream *s = TAKE(c->stream);
+        auto_cleanup(freep) char *words = NULL;
 
         if (!s)
                 return;
+        words = words_of(e, c);
+        if (c->message && !words)
+                words = strdup("The provider failed");
         if (!s->ended && s->events.on_end)
-                s->events.on_end(s->events.userdata, c->class, c->message, c->result);
+                s->events.on_end(s->events.userdata, c->class, words, c->result);
         free(s);
 }
 

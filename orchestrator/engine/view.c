@@ -163,37 +163,29 @@ static const json_t *part_outputs(View *v, Part *p) {
         return p->outputs;
 }
 
-static char *without(const char *text, const char *secret) {
-        auto_strbuf b = { 0 };
-        const char *at;
+int view_secrets(View *v, Scrub *ret) {
+        for (size_t i = 0; i < v->n_parts; i++) {
+                char **names = v->parts[i]->row.secret;
+                const json_t *outputs = names && *names ? part_outputs(v, v->parts[i]) : NULL;
 
-        while ((at = strstr(text, secret))) {
-                strbuf_addn(&b, text, (size_t) (at - text));
-                strbuf_add(&b, "***");
-                text = at + strlen(secret);
+                if (names && *names && !outputs)
+                        return -EBADMSG;
+                for (char **name = names; name && *name; name++)
+                        scrub_add(ret, json_object_get(outputs, *name));
         }
-        strbuf_add(&b, text);
-        return strbuf_take(&b);
+        return ret->broken ? -ENOMEM : 0;
 }
 
-/* Shorter ones would take ordinary words apart, and are no secrets. */
-#define SECRET_MIN 6
-
 char *view_scrub(View *v, const char *text) {
-        auto_cleanup(freep) char *clean = strdup(text);
+        auto_cleanup(freep) char *clean = NULL;
+        auto_scrub scrub = { 0 };
+        int r = view_secrets(v, &scrub);
 
-        for (size_t i = 0; clean && i < v->n_parts; i++)
-                for (char **name = v->parts[i]->row.secret; clean && name && *name; name++) {
-                        const char *secret = json_string_value(
-                                json_object_get(part_outputs(v, v->parts[i]), *name));
-
-                        if (secret && strlen(secret) >= SECRET_MIN && strstr(clean, secret)) {
-                                char *less = without(clean, secret);
-
-                                free(clean);
-                                clean = less;
-                        }
-                }
+        if (r == -EBADMSG)
+                return strdup("words that are not shown, as the secrets of this environment "
+                              "cannot be read");
+        if (r == 0)
+                clean = scrub_text(&scrub, text);
         return clean ? text_clean(clean) : NULL; /* cut last: half a secret is not found */
 }
 

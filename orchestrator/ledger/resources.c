@@ -239,8 +239,8 @@ int ledger_resource_set_outputs(Ledger *l, Resource *res, const char *outputs_js
         for (; secret && *secret; secret++) {
                 json_t *value = json_object_get(outputs, *secret);
 
-                if (!value)
-                        continue;
+                if (!value) /* what was meant would be stored in clear */
+                        return error_set(reterr, -EBADMSG, "The secret '%s' is no output", *secret);
                 if (json_object_set(secrets, *secret, value) < 0 || strv_add(&names, *secret) < 0)
                         return -ENOMEM;
                 (void) json_object_del(outputs, *secret); /* it is there */

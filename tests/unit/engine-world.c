@@ -400,8 +400,7 @@ static void on_line(void *userdata, const json_t *line) {
 void answer_first_with(Fixture *f, const char *bytes, size_t size, bool did) {
         Pending *p = f->first;
         Lines lines = { engine_provider_events(f->engine), p->id };
-        auto_cleanup(reply_done)
-                Reply r = { .stream = !*p->uid, .on_line = on_line, .userdata = &lines };
+        auto_cleanup(reply_done) Reply r = { .on_line = on_line, .userdata = &lines };
         ProviderReply reply = { .call_id = p->id };
 
         f->first = p->next;

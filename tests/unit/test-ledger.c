@@ -399,6 +399,9 @@ static void test_secrets_are_sealed(void **state) {
                         "{\"host\":\"plain-db-host\",\"password\":\"correct-horse-battery\"}",
                         names, NULL),
                 0);
+        assert_int_equal(
+                ledger_resource_set_outputs(f->ledger, &r, "{\"passwrod\":\"x\"}", names, NULL),
+                -EBADMSG);
         assert_int_equal(ledger_commit(f->ledger, NULL), 0);
         assert_string_equal(r.outputs, "{\"host\":\"plain-db-host\"}");
         assert_string_equal(r.secret[0], "password");

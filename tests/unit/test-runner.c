@@ -15,7 +15,7 @@ typedef struct Fixture {
         Runner *runner;
         Config config;
         char *message;
-        json_t *result, *items;
+        json_t *result;
         ProviderClass class;
         int64_t retry_after_ms;
         bool unknown, cancel_at_line;
@@ -43,7 +43,6 @@ static void on_reply(void *userdata, const ProviderReply *reply) {
         f->retry_after_ms = reply->retry_after_ms;
         f->message = reply->message ? strdup(reply->message) : NULL;
         f->result = json_deep_copy(reply->result);
-        f->items = json_deep_copy(reply->items);
         loop_exit(f->loop, 0);
 }
 
@@ -73,7 +72,6 @@ static void fixture_free(Fixture *f) {
         assert_int_equal(remove_tree(f->folder, NULL), 0);
         json_decref(f->config.providers);
         json_decref(f->result);
-        json_decref(f->items);
         free(f->message);
         free(f);
 }
@@ -103,9 +101,8 @@ static void test_result_and_items(void **state) {
                          5000, false);
 
         assert_int_equal(f->class, PROVIDER_OK);
-        assert_int_equal(json_array_size(f->items), 2);
         assert_true(json_is_true(json_object_get(f->result, "complete")));
-        assert_int_equal(f->n_lines, 1);
+        assert_int_equal(f->n_lines, 3); /* handed on, and kept nowhere */
         fixture_free(f);
 }
 
@@ -124,7 +121,6 @@ static void test_a_stream_is_delivered_as_it_comes(void **state) {
                          true);
 
         assert_int_equal(f->n_lines, 2);
-        assert_int_equal(json_array_size(f->items), 0);
         fixture_free(f);
 }
 
@@ -137,6 +133,37 @@ static void test_an_error_keeps_its_class(void **state) {
         assert_false(f->unknown);
         assert_string_equal(f->message, "slow down");
         assert_int_equal(f->retry_after_ms, 70);
+        fixture_free(f);
+}
+
+static void test_an_error_is_one_however_it_ends(void **state) {
+        Fixture *f = ask("echo '{\"error\":{\"class\":\"denied\",\"message\":\"no\"}}'; exit 1",
+                         5000, false);
+
+        assert_int_equal(f->class, PROVIDER_DENIED);
+        assert_false(f->unknown);
+        fixture_free(f);
+}
+
+/* The secret of a result that does not count is known nowhere else. */
+static void test_last_words_are_whole_and_without_new_secrets(void **state) {
+        Fixture *f = ask(
+                "echo '{\"result\":{\"outputs\":{\"p\":\"hunter2-hunter2\"},\"secret\":[\"p\"]}}';"
+                "echo 'Traceback: hunter2-hunter2' >&2; exit 1",
+                5000, false);
+
+        assert_non_null(strstr(f->message, "exited with code 1"));
+        assert_non_null(strstr(f->message, "Traceback: ***"));
+        fixture_free(f);
+
+        /* 64 KiB are kept, and the first word of them is a part of one */
+        f = ask("{ head -c 100000 /dev/zero | tr '\\0' x; printf half-a-secret;"
+                "head -c 65530 /dev/zero | tr '\\0' y; echo ' the end'; } >&2; exit 1",
+                5000, false);
+        assert_null(strstr(f->message, "xx"));
+        assert_null(strstr(f->message, "yy"));
+        assert_null(strstr(f->message, "secret"));
+        assert_non_null(strstr(f->message, "the end"));
         fixture_free(f);
 }
 
@@ -160,6 +187,9 @@ static void F34_answer_with_a_parsing_bug(void **state) {
                 { "echo '{\"error\":{\"class\":\"surprise\",\"message\":\"?\"}}'", "?" },
                 { "echo '{\"error\":{\"class\":\"ok\"}}'", "no reason" },
                 { "printf '{\"result\":{}'", "exited with code 0" },
+                { "echo '{\"result\":{}}'; exit 3", "exited with code 3" },
+                { "echo '{\"result\":{}}'; kill -9 $$", "signal 9" },
+                { "yes '{\"log\":\"0123456789\"}'", "more than a reply may have" },
         };
 
         for (size_t i = 0; i < N_ELEMENTS(cases); i++) {
@@ -212,6 +242,18 @@ static void test_a_leftover_with_the_pipe_does_not_hold_the_reply(void **state) 
         fixture_free(f);
 }
 
+/* And one that writes on and on is not read on and on. */
+static void test_a_leftover_that_writes_does_not_hold_the_reply(void **state) {
+        int64_t begin = clock_boot_ms(&clock_system);
+        Fixture *f = ask("for i in 1 2 3; do setsid timeout 10 yes word >&2 & done; sleep 0.3;"
+                         "echo '{\"result\":{}}'",
+                         60000, false);
+
+        assert_int_equal(f->class, PROVIDER_OK);
+        assert_true(clock_boot_ms(&clock_system) - begin < 5000);
+        fixture_free(f);
+}
+
 static void test_programs_are_looked_up_strictly(void **state) {
         static const char *const bad[] = { "../evil", "", "a/b", "-x" };
         auto_cleanup(freep) char *path = NULL;
@@ -230,10 +272,13 @@ int main(void) {
                 cmocka_unit_test(test_request_reaches_it),
                 cmocka_unit_test(test_a_stream_is_delivered_as_it_comes),
                 cmocka_unit_test(test_an_error_keeps_its_class),
+                cmocka_unit_test(test_an_error_is_one_however_it_ends),
+                cmocka_unit_test(test_last_words_are_whole_and_without_new_secrets),
                 cmocka_unit_test(F34_answer_with_a_parsing_bug),
                 cmocka_unit_test(test_overdue_even_when_it_ignores_sigterm),
                 cmocka_unit_test(test_cancelled),
                 cmocka_unit_test(test_a_leftover_with_the_pipe_does_not_hold_the_reply),
+                cmocka_unit_test(test_a_leftover_that_writes_does_not_hold_the_reply),
                 cmocka_unit_test(test_programs_are_looked_up_strictly),
         };
 
