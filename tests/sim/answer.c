@@ -93,6 +93,7 @@ static void reply(Sim *s, const Work *w, ProviderClass class, const char *messag
 static void answer_provision(Sim *s, const Work *w) {
         const char *type = world_text(world_resource(w), "type");
         json_auto_t *result = NULL, *state = json_pack("{s:s}", "made", w->uid);
+        json_auto_t *outputs = NULL;
         Thing *t = map_get(s->things, w->uid);
 
         if (t && t->foreign) {
@@ -101,8 +102,10 @@ static void answer_provision(Sim *s, const Work *w) {
         }
         if (w->fault != FAULT_LIE && !world_weightless(type))
                 t = world_make(s, w);
-        result = json_pack("{s:O, s:o, s:[s]}", "state", state, "outputs", outputs_of(w, t),
-                           "secret", "password");
+        outputs = outputs_of(w, t);
+        result = json_pack("{s:O, s:O}", "state", state, "outputs", outputs);
+        if (json_object_get(outputs, "password"))
+                json_object_set_new(result, "secret", json_pack("[s]", "password"));
         reply(s, w, PROVIDER_OK, NULL, result, false);
 }
 

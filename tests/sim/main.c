@@ -138,9 +138,11 @@ static int run_seeds(const Options *o) {
         totals_print(&totals, o->steps);
         if (totals.seeds < o->seeds)
                 printf("not all seeds were run\n");
+        if (totals_hollow(&totals))
+                printf("something of the above never happened\n");
         if (o->junit && totals_junit(&totals, o->junit) < 0)
                 return 2;
-        return totals.violations > 0 || totals.seeds < o->seeds;
+        return totals.violations > 0 || totals.seeds < o->seeds || totals_hollow(&totals);
 }
 
 static int run_text(const Options *o, const char *text) {

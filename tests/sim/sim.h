@@ -365,4 +365,5 @@ typedef struct Totals {
 } Totals;
 void totals_add(Totals *t, const Sim *s);
 void totals_print(const Totals *t, unsigned steps);
+bool totals_hollow(const Totals *t); /* something that they are for never happened */
 int totals_junit(const Totals *t, const char *path);
