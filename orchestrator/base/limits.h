@@ -153,6 +153,10 @@
 
 /* clocks and policies */
 #define LIMIT_CLOCK_STEP_MS   (2LL * 60 * 1000)
+#define LIMIT_CLOCK_DRIFT_MS  (10LL * 60 * 1000) /* of smaller steps, in LIMIT_CLOCK_SPAN_MS */
+#define LIMIT_CLOCK_SPAN_MS   (24LL * 60 * 60 * 1000)
 #define LIMIT_CLOCK_AWAY_MS   (24LL * 60 * 60 * 1000)
+#define LIMIT_CLOCK_OFF_MS    (7LL * 24 * 60 * 60 * 1000) /* between two boots; more is not believed */
 #define LIMIT_CLOCK_HOLD_MS   (60LL * 60 * 1000)
+#define LIMIT_CLOCK_MOVES     32 /* times that deadlines were moved, told apart */
 #define LIMIT_POLICY_GRACE_MS (60LL * 60 * 1000)

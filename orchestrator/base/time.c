@@ -3,6 +3,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/timex.h>
 #include <time.h>
 
 #include "orchestrator/base/fault.h"
@@ -22,7 +23,23 @@ static int64_t system_boot_ms(void *userdata) {
         return read_clock(CLOCK_BOOTTIME);
 }
 
-const Clock clock_system = { .wall_ms = system_wall_ms, .boot_ms = system_boot_ms };
+static int64_t system_awake_ms(void *userdata) {
+        return read_clock(CLOCK_MONOTONIC);
+}
+
+/* Only reads, which needs no privilege. */
+static int system_synced(void *userdata) {
+        struct timex now = { 0 };
+
+        if (adjtimex(&now) < 0)
+                return -errno;
+        return (now.status & STA_UNSYNC) == 0;
+}
+
+const Clock clock_system = { .wall_ms = system_wall_ms,
+                             .boot_ms = system_boot_ms,
+                             .awake_ms = system_awake_ms,
+                             .synced = system_synced };
 
 int64_t clock_wall_ms(const Clock *c) {
         return c->wall_ms(c->userdata);
@@ -30,6 +47,14 @@ int64_t clock_wall_ms(const Clock *c) {
 
 int64_t clock_boot_ms(const Clock *c) {
         return c->boot_ms(c->userdata);
+}
+
+int64_t clock_awake_ms(const Clock *c) {
+        return c->awake_ms ? c->awake_ms(c->userdata) : -1;
+}
+
+int clock_synced(const Clock *c) {
+        return c->synced ? c->synced(c->userdata) : -ENOTSUP;
 }
 
 char *time_format(int64_t ms, char *buf) {

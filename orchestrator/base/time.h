@@ -15,6 +15,10 @@
 typedef struct Clock {
         int64_t (*wall_ms)(void *userdata); /* UTC milliseconds since 1970 */
         int64_t (*boot_ms)(void *userdata); /* milliseconds since boot, suspend included */
+        /* The same without suspend; NULL: not known. */
+        int64_t (*awake_ms)(void *userdata);
+        /* Whether the kernel says that something keeps wall time right: 1 or 0; NULL, negative: not known. */
+        int (*synced)(void *userdata);
         void *userdata;
 } Clock;
 
@@ -23,6 +27,8 @@ extern const Clock clock_system;
 
 int64_t clock_wall_ms(const Clock *c);
 int64_t clock_boot_ms(const Clock *c);
+int64_t clock_awake_ms(const Clock *c); /* -1: not known */
+int clock_synced(const Clock *c);       /* negative: not known */
 
 /* "2026-11-20T10:44:38Z"; buf holds at least TIME_TEXT_MAX bytes. Returns buf. */
 #define TIME_TEXT_MAX 64
