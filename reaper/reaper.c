@@ -85,11 +85,20 @@ static ClockStart clock_start(const ReaperFacts *f, ReaperClockKind kind) {
         }
 }
 
+static int64_t moved_by(const ReaperFacts *f, int64_t since_ms) {
+        int64_t by = 0;
+
+        for (size_t i = 0; i < f->n_moves; i++)
+                if (since_ms < f->moves[i].at_ms)
+                        by = add(by, f->moves[i].by_ms);
+        return by;
+}
+
 static void clock_judge(const ReaperFacts *f, const ReaperPolicy *p, ReaperClockKind kind,
                         ReaperClock *ret) {
         char since[TIME_TEXT_MAX], length[TIME_TEXT_MAX], due[TIME_TEXT_MAX], lost[TIME_TEXT_MAX];
         char moved[TIME_TEXT_MAX + 40] = "";
-        int64_t ends;
+        int64_t ends, by;
         ClockStart start = clock_start(f, kind);
         bool deletes = kind != REAPER_SLEEP_AFTER_IDLE;
 
@@ -112,10 +121,11 @@ static void clock_judge(const ReaperFacts *f, const ReaperPolicy *p, ReaperClock
          * clock that deletes. */
         ret->running = true;
         ret->due_ms = add(start.since_ms, ret->length_ms);
-        if (f->moved_ms > 0 && start.since_ms < f->moved_at_ms) {
-                ret->due_ms = add(ret->due_ms, f->moved_ms);
-                snprintf(moved, sizeof(moved), ", and %s that an old ledger did not know",
-                         duration_format(f->moved_ms, lost));
+        by = moved_by(f, start.since_ms);
+        if (by > 0) {
+                ret->due_ms = add(ret->due_ms, by);
+                snprintf(moved, sizeof(moved), ", and %s that do not count",
+                         duration_format(by, lost));
         }
         ends = ret->due_ms;
         if (deletes) {
@@ -148,7 +158,13 @@ static void gate_say(ReaperGateAnswer *g, bool keeps, int64_t until_ms, const ch
 }
 
 static void gate_freeze(const ReaperFacts *f, ReaperGateAnswer *g) {
-        if (f->frozen)
+        char until[TIME_TEXT_MAX];
+
+        if (f->frozen && f->frozen_until_ms > 0)
+                gate_say(g, true, f->frozen_until_ms, "held until %s: %.180s",
+                         time_format(f->frozen_until_ms, until),
+                         f->freeze_reason ? f->freeze_reason : "no reason was given");
+        else if (f->frozen)
                 gate_say(g, true, REAPER_NEVER, "frozen: %.160s; `mayfly unfreeze` releases it",
                          f->freeze_reason ? f->freeze_reason : "no reason was given");
         else
@@ -249,7 +265,8 @@ static bool gates_open(const ReaperFacts *f, ReaperVerdict *v, ReaperClockKind c
  * holds one that has ended. What ends by an event (a freeze, an open connection, unknown use) is not a
  * time: the engine looks again when the event comes, or with its own delay. */
 static int64_t next_look(const ReaperFacts *f, const ReaperVerdict *v, int64_t now) {
-        int64_t next = REAPER_NEVER, holds[] = { f->pinned_until_ms, f->extended_until_ms };
+        int64_t next = REAPER_NEVER;
+        int64_t holds[] = { f->pinned_until_ms, f->extended_until_ms, f->frozen_until_ms };
         bool ended = false;
 
         for (int i = 0; i < _REAPER_CLOCK_KIND_MAX; i++) {

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "orchestrator/base/error.h"
@@ -30,21 +31,27 @@ typedef struct ReaperPolicy {
         int64_t clock_ms[_REAPER_CLOCK_KIND_MAX]; /* length; 0: this clock is off */
 } ReaperPolicy;
 
+/* Time that must not count against anybody: the ledger has lost it, or its clock jumped. */
+typedef struct ReaperMove {
+        int64_t by_ms, at_ms; /* what began before at_ms ends by_ms later */
+} ReaperMove;
+
 typedef struct ReaperFacts {
-        bool awake;               /* its workloads run */
-        bool busy;                /* a generation is being provisioned, or it is waking */
+        bool awake; /* its workloads run */
+        bool busy;  /* a generation is being provisioned, or it is waking */
         int64_t created_ms;
-        int64_t used_ms;          /* last visit, push, wake or renewal */
-        int64_t asleep_ms;        /* since when; 0 when awake */
-        int64_t closed_ms;        /* branch gone or request closed; 0 when open */
-        bool use_known;           /* false: the front could not say whether it is in use */
-        unsigned open;            /* open requests and websockets */
-        int64_t pinned_until_ms;  /* 0: not pinned; REAPER_NEVER: until unpinned */
+        int64_t used_ms;         /* last visit, push, wake or renewal */
+        int64_t asleep_ms;       /* since when; 0 when awake */
+        int64_t closed_ms;       /* branch gone or request closed; 0 when open */
+        bool use_known;          /* false: the front could not say whether it is in use */
+        unsigned open;           /* open requests and websockets */
+        int64_t pinned_until_ms; /* 0: not pinned; REAPER_NEVER: until unpinned */
         const char *pinned_by, *pin_reason; /* may be NULL */
-        int64_t extended_until_ms; /* not deleted before; 0: none */
-        int64_t moved_ms, moved_at_ms; /* what began before moved_at_ms ends moved_ms later: for so long
-                                          nothing is known, because an old ledger was put back; 0: none */
-        bool frozen;              /* all destructive work is held by a person or by a clock step */
+        int64_t extended_until_ms;          /* not deleted before; 0: none */
+        const ReaperMove *moves;            /* may be NULL */
+        size_t n_moves;
+        bool frozen;               /* all destructive work is held */
+        int64_t frozen_until_ms;   /* it ends then by itself; 0: when somebody releases it */
         const char *freeze_reason; /* may be NULL */
 } ReaperFacts;
 
@@ -64,8 +71,8 @@ typedef enum ReaperGate { /* in the order in which they are asked */
         REAPER_GATE_PROTECTION, /* pins */
         REAPER_GATE_EXEMPTION,  /* extensions */
         REAPER_GATE_IN_USE,
-        REAPER_GATE_LEASE,      /* no clock has run out */
-        REAPER_GATE_POLICY,     /* no known policy */
+        REAPER_GATE_LEASE,  /* no clock has run out */
+        REAPER_GATE_POLICY, /* no known policy */
         _REAPER_GATE_MAX,
 } ReaperGate;
 
@@ -74,9 +81,9 @@ const char *reaper_gate_to_string(ReaperGate gate);
 #define REAPER_TEXT_MAX 256
 
 typedef struct ReaperClock {
-        bool running;      /* started by its event and not switched off */
+        bool running;                        /* started by its event and not switched off */
         int64_t since_ms, length_ms, due_ms; /* due_ms REAPER_NEVER when not running */
-        char text[REAPER_TEXT_MAX]; /* "ends 2026-11-27T10:00:00Z: asleep since ..., 7d" */
+        char text[REAPER_TEXT_MAX];          /* "ends 2026-11-27T10:00:00Z: asleep since ..., 7d" */
 } ReaperClock;
 
 typedef struct ReaperGateAnswer {
@@ -90,7 +97,7 @@ typedef struct ReaperVerdict {
         ReaperGate gate;       /* what decided */
         ReaperClockKind clock; /* which clock ran out; _REAPER_CLOCK_KIND_INVALID when none */
         char reason[REAPER_TEXT_MAX];
-        int64_t next_ms;       /* when to judge again if no fact changes; REAPER_NEVER: not by time */
+        int64_t next_ms; /* when to judge again if no fact changes; REAPER_NEVER: not by time */
         ReaperClock clocks[_REAPER_CLOCK_KIND_MAX];
         ReaperGateAnswer gates[_REAPER_GATE_MAX];
 } ReaperVerdict;

@@ -56,7 +56,7 @@ Engine *engine_free(Engine *e) {
         free(e->lookers);
         free(e->waiters);
         free(e->followers);
-        free(e->freeze_reason);
+        freeze_done(e);
         free(e->boot);
         free(e);
         return NULL;
@@ -201,8 +201,8 @@ static void turn_succeeded(Engine *e) {
         if (e->marking)
                 e->marked_boot_ms = e->boot_ms;
         e->marking = false;
+        clock_done(e);
         e->resumed = true;
-        e->step_ms = 0;
         call_turn_done(e);
         look_turn_done(e);
         /* The route moves before anything behind it is stopped. */
@@ -224,11 +224,14 @@ static void turn_failed(Engine *e, int result, const Error *error) {
         ledger_rollback(e->ledger);
         e->hosts = strv_free(e->hosts);
         e->events_added = e->marking = false;
+        clock_not_done(e);
         call_turn_failed(e);
         look_turn_failed(e);
         if (freeze_load(e, NULL) < 0)
                 e->frozen = true; /* unknown is not "free" */
         e->unwell_until_ms = time_add(e->now_ms, UNWELL_MS);
+        free(e->unwell_why);
+        e->unwell_why = str_format("the ledger cannot be written: %s", error_text(error, result));
         e->again_ms = time_add(e->now_ms, LEDGER_AGAIN_MS);
         answer_waiters(e, result, error);
 }

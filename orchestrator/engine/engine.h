@@ -99,8 +99,20 @@ int engine_retry(Engine *e, const EngineActor *a, const char *environment, Error
 int engine_reap(Engine *e, const EngineActor *a, const char *environment, bool dry_run,
                 json_t **ret_report, Error *reterr);
 int engine_why(Engine *e, const char *environment, json_t **ret, Error *reterr);
-/* Holds all destructive work, or releases it (also when a clock step holds it). */
+/* Holds all destructive work. Off: engine_unfreeze() without accept_clock. */
 int engine_freeze(Engine *e, const EngineActor *a, bool on, const char *reason, Error *reterr);
+/* What was released, all false: nothing was held. */
+typedef struct EngineReleased {
+        bool freeze, held, clock, hold;
+        int64_t moved_ms;      /* all deadlines are later by this */
+        int64_t hold_until_ms; /* a new one, because a clock was accepted; 0: none */
+} EngineReleased;
+/* Releases whatever holds. While the machine's clock is not as trusted time is, only with accept_clock,
+ * else -EPERM: then the clock as it is is taken for right, and no deadline comes nearer by that. */
+int engine_unfreeze(Engine *e, const EngineActor *a, bool accept_clock, EngineReleased *ret,
+                    Error *reterr);
+/* What holds destructive work: {"frozen","clock","hold_until_ms","unwell"}, see packaging/doc/api.md. */
+int engine_holds(Engine *e, json_t **ret, Error *reterr);
 /* Somebody is given a copy of the ledger: noted, for whoever asks later where copies are. */
 int engine_backup_made(Engine *e, const EngineActor *a, int64_t size, const char *digest,
                        Error *reterr);

@@ -23,31 +23,51 @@ static int held_value(Engine *e, json_t **ret, Error *reterr) {
         return *ret ? 0 : error_set(reterr, -EBADMSG, "The value 'held' is damaged");
 }
 
-static int moved_load(Engine *e, Error *reterr) {
+/* ---- deadlines that were moved ---- */
+
+static int moves_load(Engine *e, Error *reterr) {
         auto_cleanup(freep) char *text = NULL;
-        json_auto_t *value = NULL;
+        json_auto_t *list = NULL;
         int r;
 
-        e->moved_ms = e->moved_at_ms = 0;
+        e->n_moves = 0;
         r = ledger_value_get(e->ledger, "moved", &text, NULL);
         if (r == -ENOENT)
                 return 0;
         if (r < 0)
                 return error_set(reterr, r, "Cannot read by how much deadlines were moved");
-        value = json_loads(text, 0, NULL);
-        e->moved_ms = json_integer_value(json_object_get(value, "by_ms"));
-        e->moved_at_ms = json_integer_value(json_object_get(value, "at_ms"));
+        list = json_loads(text, 0, NULL);
+        if (!json_is_array(list) || json_array_size(list) > LIMIT_CLOCK_MOVES)
+                return error_set(reterr, -EBADMSG, "The value 'moved' is damaged");
+        for (; e->n_moves < json_array_size(list); e->n_moves++) {
+                const json_t *move = json_array_get(list, e->n_moves);
+
+                e->moves[e->n_moves] = (ReaperMove){
+                        .by_ms = json_integer_value(json_object_get(move, "by_ms")),
+                        .at_ms = json_integer_value(json_object_get(move, "at_ms")),
+                };
+        }
         return 0;
 }
 
-int held_load(Engine *e, Error *reterr) {
-        json_auto_t *value = NULL;
-        int r = held_value(e, &value, reterr);
+/* Of two releases, what began before the first one has both times. */
+static int moves_add(Engine *e, int64_t by_ms, int64_t at_ms, Error *reterr) {
+        auto_cleanup(freep) char *text = NULL;
+        json_auto_t *list = json_array();
 
-        if (r < 0)
-                return r;
-        e->held = value && !json_object_get(value, "released_ms");
-        return moved_load(e, reterr);
+        if (e->n_moves ==
+            LIMIT_CLOCK_MOVES) { /* the two oldest become one, later rather than earlier */
+                e->moves[1].by_ms = time_add(e->moves[1].by_ms, e->moves[0].by_ms);
+                memmove(e->moves, e->moves + 1, --e->n_moves * sizeof(*e->moves));
+        }
+        e->moves[e->n_moves++] = (ReaperMove){ by_ms, at_ms };
+        for (size_t i = 0; i < e->n_moves; i++)
+                if (json_array_append_new(list, json_pack("{s:I, s:I}", "by_ms",
+                                                          (json_int_t) e->moves[i].by_ms, "at_ms",
+                                                          (json_int_t) e->moves[i].at_ms)) < 0)
+                        return -ENOMEM;
+        text = json_dumps(list, JSON_COMPACT);
+        return text ? ledger_value_set(e->ledger, "moved", text, reterr) : -ENOMEM;
 }
 
 static int collect(void *userdata, const Environment *env) {
@@ -73,50 +93,59 @@ static int move_one(Input *in, const char *id, int64_t by_ms, Error *reterr) {
         return ledger_environment_update(in->e->ledger, &env, reterr);
 }
 
-/* Of two that were put back, what began before the first one has lost both times. */
-static int moved_store(Input *in, int64_t by_ms, Error *reterr) {
-        auto_cleanup(freep) char *text = NULL;
+int deadlines_move(Input *in, int64_t by_ms, int64_t at_ms, const char *why, Error *reterr) {
+        auto_cleanup(strv_freep) char **ids = NULL;
         char by[TIME_TEXT_MAX];
-        Engine *e = in->e;
         int r;
 
-        text = str_format("{\"by_ms\":%" PRId64 ",\"at_ms\":%" PRId64 "}", e->moved_ms + by_ms,
-                          e->now_ms);
-        r = text ? ledger_value_set(e->ledger, "moved", text, reterr) : -ENOMEM;
-        if (r < 0)
-                return r;
-        e->moved_ms += by_ms;
-        e->moved_at_ms = e->now_ms;
-        return event_add(e, EVENT_LEASES_MOVED,
-                         (EventWhere){ .actor = in->who, .trace = in->trace },
-                         "All deadlines are later by %s, which the ledger has lost",
-                         duration_format(by_ms, by));
+        r = ledger_environment_each(in->e->ledger, NULL, false, collect, &ids, reterr);
+        for (char **id = ids; r == 0 && id && *id; id++)
+                r = move_one(in, *id, by_ms, reterr);
+        if (r == 0)
+                r = moves_add(in->e, by_ms, at_ms, reterr);
+        return r < 0 ? r
+                     : event_add(in->e, EVENT_LEASES_MOVED,
+                                 (EventWhere){ .actor = in->who, .trace = in->trace },
+                                 "All deadlines are later by %s, %s", clock_say_length(by_ms, by),
+                                 why);
 }
 
-int held_release(Input *in, Error *reterr) {
-        auto_cleanup(strv_freep) char **ids = NULL;
+/* ---- the hold ---- */
+
+int held_load(Engine *e, Error *reterr) {
+        json_auto_t *value = NULL;
+        int r = held_value(e, &value, reterr);
+
+        if (r < 0)
+                return r;
+        e->held = value && !json_object_get(value, "released_ms");
+        json_decref(e->freeze_held);
+        e->freeze_held = TAKE(value);
+        return moves_load(e, reterr);
+}
+
+int held_release(Input *in, int64_t *moved_ms, Error *reterr) {
         auto_cleanup(freep) char *text = NULL;
         json_auto_t *value = NULL;
+        Engine *e = in->e;
         int64_t from, lost;
         int r;
 
-        r = held_value(in->e, &value, reterr);
+        r = held_value(e, &value, reterr);
         if (r < 0 || !value)
                 return r;
         from = json_integer_value(json_object_get(value, "from_ms"));
-        lost = from > 0 && from < in->e->now_ms ? in->e->now_ms - from : 0;
-        r = ledger_environment_each(in->e->ledger, NULL, false, collect, &ids, reterr);
-        for (char **id = ids; r == 0 && id && *id; id++)
-                r = move_one(in, *id, lost, reterr);
-        if (r == 0)
-                r = moved_store(in, lost, reterr);
+        lost = from > 0 && from < e->now_ms ? e->now_ms - from : 0;
+        r = deadlines_move(in, lost, e->now_ms, "which the ledger has lost", reterr);
         if (r < 0)
                 return r;
-        if (json_object_set_new(value, "released_ms", json_integer(in->e->now_ms)) < 0)
+        if (json_object_set_new(value, "released_ms", json_integer(e->now_ms)) < 0)
                 return -ENOMEM;
         text = json_dumps(value, JSON_COMPACT);
-        r = text ? ledger_value_set(in->e->ledger, "held", text, reterr) : -ENOMEM;
-        if (r == 0)
-                in->e->held = false;
-        return r;
+        r = text ? ledger_value_set(e->ledger, "held", text, reterr) : -ENOMEM;
+        if (r < 0)
+                return r;
+        e->held = false;
+        *moved_ms = time_add(*moved_ms, lost);
+        return 0;
 }

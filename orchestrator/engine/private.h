@@ -18,6 +18,7 @@
 #include "orchestrator/base/limits.h"
 #include "orchestrator/base/log.h"
 #include "orchestrator/base/str.h"
+#include "orchestrator/engine/clock.h"
 #include "orchestrator/engine/engine.h"
 #include "orchestrator/engine/event.h"
 #include "orchestrator/engine/scrub.h"
@@ -127,21 +128,29 @@ struct Engine {
 
         /* time, read once per turn; now_ms is the trusted one (clock.c) */
         bool turn;
-        int64_t now_ms, wall_ms, boot_ms, offset_ms;
-        int64_t last_wall_ms, last_boot_ms, high_ms;
-        int64_t step_ms;       /* of the wall clock, seen in this turn */
-        int64_t hold_until_ms; /* no deletion by the reaper before */
-        bool frozen, frozen_by_clock;
+        int64_t now_ms, wall_ms, boot_ms, awake_ms, offset_ms;
+        int64_t last_wall_ms, last_boot_ms, last_awake_ms, high_ms;
+        int64_t drift_ms, drift_boot_ms; /* small steps, since when */
+        int64_t accepted_ms; /* trusted time is ahead of the wall clock by this, and a person knows */
+        int64_t hold_until_ms; /* nothing is slept or deleted by the reaper before */
+        ClockNews news;
+
+        /* What holds destructive work until somebody releases it (freeze.c). Each JSON value is NULL when
+         * there is none; frozen is true while it is not known. */
+        bool frozen, frozen_by_clock; /* frozen_by_clock: by nothing else */
         bool held; /* the ledger was put back and nobody has released it (held.c) */
-        int64_t moved_ms, moved_at_ms; /* since one was released; 0: never */
-        char *freeze_reason;
+        json_t *freeze_row, *freeze_clock, *freeze_held;
+        char *freeze_reason;                 /* of all of them */
+        ReaperMove moves[LIMIT_CLOCK_MOVES]; /* oldest first */
+        size_t n_moves;
         LateAnswer *late;        /* questions to the front whose answer nobody waits for any more */
         int64_t unwell_until_ms; /* the ledger could not be written: nothing destructive before */
-        int64_t again_ms;        /* the whole turn again */
-        int64_t retried_ms;      /* what was to be tried again until then has been looked at */
-        char *boot;              /* which boot of the machine this is; "" when not known */
-        bool marking;            /* clock.mark is written in this turn */
-        int64_t marked_boot_ms;  /* when clock.mark was last written */
+        char *unwell_why;
+        int64_t again_ms;       /* the whole turn again */
+        int64_t retried_ms;     /* what was to be tried again until then has been looked at */
+        char *boot;             /* which boot of the machine this is; "" when not known */
+        bool marking;           /* clock.mark is written in this turn */
+        int64_t marked_boot_ms; /* when clock.mark was last written */
 
         Map *looks;
         Look *dirty, *dirty_last;
@@ -356,16 +365,6 @@ void late_answers_free(Engine *e);
 void policy_of(Engine *e, const Environment *env, const Project *project, ReaperPolicy *ret);
 int policy_refresh(View *v, Error *reterr);
 
-/* ---- clock.c: trusted time and the freeze ---- */
-void clock_turn(Engine *e);
-/* For questions, after which no turn need follow: the time now, but the next turn reads its own. */
-void clock_look(Engine *e);
-int clock_load(Engine *e, Error *reterr);
-int clock_check(Engine *e, Error *reterr);
-int clock_store(Engine *e, Error *reterr);
-int freeze_load(Engine *e, Error *reterr);
-int held_load(Engine *e, Error *reterr);
-
 /* ---- list.c ---- */
 typedef struct ListRun {
         Map *seen;         /* uids in the list */
@@ -428,7 +427,6 @@ int down_change(Input *in, Environment *env, const void *userdata, Error *reterr
 int generation_want(Input *in, Environment *env, const char *commit, Error *reterr);
 int push_input(Input *in, const Project *project, const char *branch, const char *commit,
                char **ret_environment, Error *reterr);
-int held_release(Input *in, Error *reterr); /* held.c */
 int generation_is_under_way(Engine *e, const Environment *env, bool *ret);
 int input_environment(Input *i, const char *name, Environment *ret, Error *reterr);
 

@@ -26,12 +26,11 @@ static void facts_of(Engine *e, const Environment *env, bool under_way,
                 .pinned_by = env->pinned_by,
                 .pin_reason = env->pin_reason,
                 .extended_until_ms = env->extended_until_ms,
-                .moved_ms = e->moved_ms,
-                .moved_at_ms = e->moved_at_ms,
-                .frozen = e->frozen || e->hold_until_ms > e->now_ms,
-                .freeze_reason = e->frozen ? e->freeze_reason
-                                           : "the machine was away; deletions wait for an hour",
+                .moves = e->moves,
+                .n_moves = e->n_moves,
         };
+        ret->freeze_reason = freeze_holds(e, &ret->frozen_until_ms);
+        ret->frozen = ret->freeze_reason != NULL;
         if (activity && activity->known && activity->last_visit_ms > 0) {
                 int64_t visit = activity->last_visit_ms + e->offset_ms;
 

@@ -232,16 +232,15 @@ static int judge_owner(Engine *e, const Stray *s, const Environment *env, StrayV
 int stray_judge(Engine *e, const Stray *s, bool young_too, StrayVerdict *ret, Error *reterr) {
         auto_cleanup(environment_done) Environment env = { 0 };
         char seen[TIME_TEXT_MAX];
+        const char *why;
+        int64_t until_ms;
         int r;
 
         if (s->removing)
                 return verdict(ret, "removing", "%s", s->cause ? s->cause : "it is being removed");
-        if (e->frozen || e->hold_until_ms > e->now_ms || e->unwell_until_ms > e->now_ms)
-                return verdict(ret, "held", "nothing is removed now: %s",
-                               e->frozen && e->freeze_reason ? e->freeze_reason
-                               : e->unwell_until_ms > e->now_ms
-                                       ? "the ledger could not be written"
-                                       : "the machine was away; deletions wait for an hour");
+        why = freeze_holds(e, &until_ms);
+        if (why)
+                return verdict(ret, "held", "nothing is removed now: %s", why);
         r = id_valid(s->environment_id, 'e')
                     ? ledger_environment_get(e->ledger, s->environment_id, &env, NULL)
                     : -ENOENT;

@@ -28,6 +28,16 @@ static int64_t boot(void *userdata) {
         return ((Fixture *) userdata)->boot_ms;
 }
 
+static int64_t awake(void *userdata) {
+        const Fixture *f = userdata;
+
+        return f->boot_ms - f->suspended_ms;
+}
+
+static int synced(void *userdata) {
+        return ((Fixture *) userdata)->synced;
+}
+
 static void wanted(void *userdata) {
         ((Fixture *) userdata)->wanted = true;
 }
@@ -191,7 +201,9 @@ int daemon_try(Fixture *f, Error *reterr) {
         r = ledger_open(&options, &f->ledger, reterr);
         if (r < 0)
                 return r;
-        f->clock = (Clock){ .wall_ms = wall, .boot_ms = boot, .userdata = f };
+        f->clock = (Clock){
+                .wall_ms = wall, .boot_ms = boot, .awake_ms = awake, .synced = synced, .userdata = f
+        };
         EngineSetup setup = {
                 .ledger = f->ledger,
                 .config = f->config,
@@ -205,7 +217,7 @@ int daemon_try(Fixture *f, Error *reterr) {
                 .wanted = wanted,
                 .arm = arm,
                 .userdata = f,
-                .boot_id = "boot",
+                .boot_id = f->boot_id,
         };
         r = engine_new(&setup, &f->engine, reterr);
         if (r == 0)
@@ -245,6 +257,8 @@ Fixture *world_new(void) {
         snprintf(f->key, sizeof(f->key), "%s/key", f->dir);
         f->now_ms = INT64_C(1793000000000);
         f->boot_ms = 1000000;
+        f->boot_id = "boot";
+        f->synced = -1;
         f->things = map_new(NULL);
         f->activity.known = true;
         log_set_level(LOG_LEVEL_ERROR - 1);

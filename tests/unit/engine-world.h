@@ -37,6 +37,9 @@ typedef struct Question {
 typedef struct Fixture {
         char dir[32], db[64], key[64];
         int64_t now_ms, boot_ms, armed_ms;
+        int64_t suspended_ms; /* of boot_ms */
+        const char *boot_id;
+        int synced; /* whether the kernel says that its clock is kept right; negative: it says nothing */
         bool wanted;
         Clock clock;
         Config *config;

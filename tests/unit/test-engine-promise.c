@@ -40,14 +40,15 @@ static void F22_clock_step(void **state) {
                 get(f, branch, &env);
                 assert_int_equal(env.state, ENV_READY);
                 assert_int_equal(env.level, LEVEL_AWAKE);
-                assert_int_equal(ledger_value_get(f->ledger, "frozen", &frozen, NULL), 0);
-                assert_non_null(strstr(frozen, steps[i] > 0 ? "ahead" : "back"));
+                assert_int_equal(ledger_value_get(f->ledger, "clock.frozen", &frozen, NULL), 0);
+                assert_non_null(strstr(frozen, steps[i] > 0 ? "ahead" : "behind"));
                 /* also after a restart */
                 daemon_killed(f);
                 daemon_up(f);
                 settle_for(f, 2 * MS_PER_HOUR);
                 get(f, branch, &env);
                 assert_int_equal(env.level, LEVEL_AWAKE);
+                assert_int_equal(engine_freeze(f->engine, NULL, false, NULL, NULL), -EPERM);
                 f->now_ms -= steps[i];
                 f->wanted = true;
                 settle(f);
@@ -74,7 +75,7 @@ static void test_a_question_stops_no_clock(void **state) {
         f->now_ms -= MS_PER_DAY;
         f->wanted = true;
         turns(f);
-        assert_int_equal(ledger_value_get(f->ledger, "frozen", &frozen, NULL), 0);
+        assert_int_equal(ledger_value_get(f->ledger, "clock.frozen", &frozen, NULL), 0);
 }
 
 static void F09_source_empty_so_delete_all(void **state) {

@@ -92,14 +92,36 @@ static void test_lost_time_moves_deadlines(void **state) {
         ReaperFacts f = asleep;
         int64_t due = judge(f, policy, T0).clocks[REAPER_DELETE_AFTER_ASLEEP].due_ms;
 
-        f.moved_ms = 10 * MS_PER_DAY;
-        f.moved_at_ms = f.asleep_ms + 1;
-        assert_int_equal(judge(f, policy, T0).clocks[REAPER_DELETE_AFTER_ASLEEP].due_ms,
-                         due + f.moved_ms);
-        assert_int_equal(judge(f, policy, due + f.moved_ms - 1).action, REAPER_KEEP);
-        assert_int_equal(judge(f, policy, due + f.moved_ms).action, REAPER_DELETE);
-        f.moved_at_ms = f.asleep_ms;
+        ReaperMove moves[] = { { MS_PER_DAY, f.asleep_ms },
+                               { 4 * MS_PER_DAY, f.asleep_ms + 1 },
+                               { 6 * MS_PER_DAY, f.asleep_ms + 2 } };
+        int64_t moved = due + 10 * MS_PER_DAY;
+
+        f.moves = moves;
+        f.n_moves = N_ELEMENTS(moves);
+        assert_int_equal(judge(f, policy, T0).clocks[REAPER_DELETE_AFTER_ASLEEP].due_ms, moved);
+        assert_int_equal(judge(f, policy, moved - 1).action, REAPER_KEEP);
+        assert_int_equal(judge(f, policy, moved).action, REAPER_DELETE);
+        f.n_moves = 1;
         assert_int_equal(judge(f, policy, T0).clocks[REAPER_DELETE_AFTER_ASLEEP].due_ms, due);
+}
+
+/* A hold that ends by itself says when, and is judged again then. */
+static void test_a_hold_says_when_it_ends(void **state) {
+        ReaperFacts f = asleep;
+        int64_t due = judge(f, policy, T0).clocks[REAPER_DELETE_AFTER_ASLEEP].due_ms;
+        ReaperVerdict v;
+
+        f.frozen = true;
+        f.freeze_reason = "the machine was away";
+        f.frozen_until_ms = due + MS_PER_HOUR;
+        v = judge(f, policy, due);
+        assert_int_equal(v.action, REAPER_KEEP);
+        assert_int_equal(v.gate, REAPER_GATE_FREEZE);
+        assert_int_equal(v.gates[REAPER_GATE_FREEZE].until_ms, due + MS_PER_HOUR);
+        assert_int_equal(v.next_ms, due + MS_PER_HOUR);
+        assert_non_null(strstr(v.reason, "held until"));
+        assert_null(strstr(v.reason, "unfreeze"));
 }
 
 static void test_unknown_is_never_unused(void **state) {
@@ -211,6 +233,7 @@ int main(void) {
                 cmocka_unit_test(test_each_clock_deletes),
                 cmocka_unit_test(test_every_gate_keeps),
                 cmocka_unit_test(test_lost_time_moves_deadlines),
+                cmocka_unit_test(test_a_hold_says_when_it_ends),
                 cmocka_unit_test(test_unknown_is_never_unused),
                 cmocka_unit_test(test_a_pin_lets_it_sleep_and_lapses),
                 cmocka_unit_test(test_a_new_policy_has_its_own_clock),
