@@ -232,7 +232,7 @@ static bool environment_first_generations(View *v, const Part *p) {
 int removal_step(View *v, Error *reterr) {
         bool order;
 
-        if (v->e->held)
+        if (frozen_by_person(v->e))
                 return 0; /* the release looks at all of them */
         order = order_holds(v);
         if (v->e->unwell_until_ms > v->e->now_ms) {

@@ -281,6 +281,32 @@ static void test_down_works_while_the_clock_is_wrong(void **state) {
         has(f, "login", ENV_GONE, 0);
 }
 
+/* "Nothing is deleted": also not what a newer commit has replaced. */
+static void test_a_freeze_holds_superseded_generations(void **state) {
+        auto_cleanup(environment_done) Environment env = { 0 };
+        Fixture *f = *state;
+
+        push(f, "login", A_COMMIT);
+        settle(f);
+        calls_forget(f);
+        assert_int_equal(engine_freeze(f->engine, NULL, true, "stop", NULL), 0);
+        push(f, "login", B_COMMIT);
+        spend(f, MS_PER_HOUR);
+        get(f, "login", &env);
+        assert_int_equal(env.live_generation, 2);
+        assert_int_equal(calls(f, "deprovision", NULL), 0);
+        assert_int_equal(unfreeze(f, false, NULL), 0);
+        spend(f, MS_PER_MINUTE);
+        assert_true(calls(f, "deprovision", "workload") == 1);
+
+        /* the clock alone holds none of that */
+        set_clock(f, MS_PER_DAY);
+        calls_forget(f);
+        push(f, "login", A_COMMIT);
+        spend(f, MS_PER_MINUTE);
+        assert_int_equal(calls(f, "deprovision", "workload"), 1);
+}
+
 /* ---- other boots ---- */
 
 /* The clock of a machine that just came up says that ten years passed. */
@@ -490,6 +516,7 @@ int main(void) {
                 WITH(test_a_step_in_a_turn_that_fails_is_not_forgotten),
                 WITH(test_a_step_does_not_hide_behind_a_freeze),
                 WITH(test_down_works_while_the_clock_is_wrong),
+                WITH(test_a_freeze_holds_superseded_generations),
                 WITH(test_years_between_two_boots_are_not_believed),
                 WITH(test_days_that_were_believed_are_given_back),
                 WITH(test_what_became_due_between_two_boots_waits),
