@@ -212,7 +212,8 @@ static int verify_log(const Arguments *a) {
         if (ledger_held(ledger))
                 printf("The ledger is held: %s. Nothing is removed until 'mayfly unfreeze'\n",
                        ledger_held(ledger));
-        else if (ledger_value_get(ledger, "frozen", &frozen, NULL) == 0)
+        else if (ledger_value_get(ledger, "frozen", &frozen, NULL) == 0 ||
+                 ledger_value_get(ledger, "clock.frozen", &frozen, NULL) == 0)
                 printf("The ledger is frozen. Nothing is removed until 'mayfly unfreeze'\n");
         if (bad > 0) {
                 fprintf(stderr, "mayflyd: the events do not hold together from number %lld on\n",

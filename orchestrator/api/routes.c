@@ -57,7 +57,8 @@ const ApiRoute api_routes[] = {
           FIELDS({ "uids", 'a', true }, { "dry_run", 'b', false }), true },
         { "POST", "/v1/reap", api_reap,
           FIELDS({ "dry_run", 'b', false }, { "environment", 's', false }), true },
-        { "POST", "/v1/freeze", api_freeze, FIELDS({ "on", 'b', true }, { "reason", 's', false }),
+        { "POST", "/v1/freeze", api_freeze,
+          FIELDS({ "on", 'b', true }, { "reason", 's', false }, { "accept_clock", 'b', false }),
           true },
 };
 const size_t api_n_routes = N_ELEMENTS(api_routes);

@@ -65,18 +65,6 @@ static json_t *resources_json(const Counts *n) {
         return out;
 }
 
-/* {"reason": ...} or null. The engine writes the value; whatever stands there means frozen. */
-static json_t *frozen_json(Manager *m) {
-        auto_cleanup(freep) char *text = NULL;
-        json_t *value;
-
-        if (ledger_value_get(m->ledger, "frozen", &text, NULL) < 0 || !text || !*text)
-                return json_null();
-        value = json_loads(text, 0, NULL);
-        return json_is_object(value) ? value
-                                     : (json_decref(value), json_pack("{s:s}", "reason", text));
-}
-
 /* A backup was put back: what is missing from it. It stays after the release, for people to read. */
 static json_t *held_json(Manager *m) {
         auto_cleanup(freep) char *text = NULL;
@@ -96,26 +84,29 @@ int api_status_show(ApiCall *c, Error *reterr) {
         const char *listen = haproxy ? m->config->front_listen : m->config->listen;
         const char *colon = strrchr(listen, ':');
         int64_t now = engine_now_ms(m->engine);
+        json_auto_t *holds = NULL;
         Counts n = { 0 };
         int r = count_all(m, &n, reterr);
 
         if (r == 0)
                 r = ledger_public_key(m->ledger, &key);
+        if (r == 0)
+                r = engine_holds(m->engine, &holds, reterr);
         if (r < 0)
                 return r;
         gateway = str_format("%.*s:%u", colon ? (int) (colon - listen) : 0, listen,
                              gateway_port(m->gateway));
         c->result = json_pack(
-                "{s:s, s:I, s:s, s:s, s:I, s:s, s:s?, s:s, s:s?, s:I, s:o, s:o, s:o, "
+                "{s:s, s:I, s:s, s:s, s:I, s:s, s:s?, s:s, s:s?, s:I, s:o, s:o, "
                 "s:{s:s?, s:s?}, s:s, s:o}",
                 "version", MAYFLY_VERSION, "pid", (json_int_t) getpid(), "installation",
                 ledger_installation(m->ledger), "state_dir", m->state_dir, "started_ms",
                 (json_int_t) (now - (clock_boot_ms(&clock_system) - m->started_boot_ms)), "domain",
                 m->config->domain, "address", address, "front", m->config->front, "gateway",
                 gateway, "projects", n.projects, "environments", environments_json(&n), "resources",
-                resources_json(&n), "frozen", frozen_json(m), "config", "file", m->options->config,
-                "fault", m->config_fault, "public_key", key, "held", held_json(m));
-        return c->result ? 0 : -ENOMEM;
+                resources_json(&n), "config", "file", m->options->config, "fault", m->config_fault,
+                "public_key", key, "held", held_json(m));
+        return c->result && json_object_update(c->result, holds) == 0 ? 0 : -ENOMEM;
 }
 
 int api_reap(ApiCall *c, Error *reterr) {
@@ -131,13 +122,35 @@ int api_reap(ApiCall *c, Error *reterr) {
         return c->result ? 0 : -ENOMEM;
 }
 
+static json_t *released_json(const EngineReleased *r) {
+        json_t *what = json_array();
+
+        if (r->freeze)
+                json_array_append_new(what, json_string("freeze"));
+        if (r->held)
+                json_array_append_new(what, json_string("held"));
+        if (r->clock)
+                json_array_append_new(what, json_string("clock"));
+        if (r->hold)
+                json_array_append_new(what, json_string("hold"));
+        return json_pack("{s:b, s:o, s:I, s:o}", "frozen", 0, "released", what, "moved_ms",
+                         (json_int_t) r->moved_ms, "hold_until_ms",
+                         r->hold_until_ms > 0 ? json_integer(r->hold_until_ms) : json_null());
+}
+
 int api_freeze(ApiCall *c, Error *reterr) {
         bool on = json_is_true(json_object_get(c->body, "on"));
-        int r = engine_freeze(c->m->engine, &c->actor, on,
-                              json_string_value(json_object_get(c->body, "reason")), reterr);
+        bool accept = json_is_true(json_object_get(c->body, "accept_clock"));
+        const char *reason = json_string_value(json_object_get(c->body, "reason"));
+        EngineReleased released = { 0 };
+        int r = on ? engine_freeze(c->m->engine, &c->actor, true, reason, reterr)
+                   : engine_unfreeze(c->m->engine, &c->actor, accept, &released, reterr);
 
         if (r < 0)
                 return r;
-        c->result = json_pack("{s:b}", "frozen", on);
+        c->result = on ? json_pack("{s:b}", "frozen", 1) : released_json(&released);
+        if (c->result)
+                (void) json_object_set_new(c->result, "now_ms",
+                                           json_integer(engine_now_ms(c->m->engine)));
         return c->result ? 0 : -ENOMEM;
 }

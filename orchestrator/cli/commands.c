@@ -203,7 +203,16 @@ const CliCommand cli_commands[] = {
           .summary = "hold all sleeping and removing by the clocks",
           .func = command_freeze,
           .options = OPTIONS({ "reason", 0, "WORDS", "what others read in 'why'" }) },
-        { .name = "unfreeze", .args = "", .summary = "undo freeze", .func = command_unfreeze },
+        { .name = "unfreeze",
+          .args = "",
+          .summary = "release what holds sleeping and removing",
+          .help = "Releases a freeze, a ledger that was put back, what a step of the machine's clock holds, and\n"
+                  "the hour after an absence. While the machine's clock differs from the ledger's time it refuses:\n"
+                  "set the clock right first. With --accept-clock the clock is taken for right as it is; all\n"
+                  "deadlines then move, so that none comes nearer, and for an hour nothing is slept or removed.",
+          .func = command_unfreeze,
+          .options =
+                  OPTIONS({ "accept-clock", 0, NULL, "the machine's clock is right as it is" }) },
         { .name = "compare",
           .args = "PROJECT",
           .summary = "compare the previews with the repository's branches",

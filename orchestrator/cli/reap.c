@@ -51,33 +51,70 @@ int command_reap(Cli *cli) {
         return r < 0 ? cli_fail(cli, CLI_FAILED, "%s", error_text(&error, r)) : CLI_OK;
 }
 
-static int freeze(Cli *cli, bool on, const char *words) {
-        json_t *body =
-                json_pack("{s:b, s:s*}", "on", on, "reason", on ? cli_option(cli, "reason") : NULL);
-        json_t *answer = NULL;
+/* Asks for it and leaves the answer, printed already for a program that reads. */
+static int freeze(Cli *cli, json_t *body, json_t **ret) {
         int status;
 
         if (!body)
                 return cli_fail(cli, CLI_USAGE, "The reason is not valid UTF-8");
-        status = cli_request(cli, "POST", "/v1/freeze", body, &answer);
-        if (status != CLI_OK)
-                return status;
-        if (cli->json)
-                cli_print_json(answer);
-        else
-                printf("%s\n", words);
-        json_decref(answer);
-        return CLI_OK;
+        status = cli_request(cli, "POST", "/v1/freeze", body, ret);
+        if (status == CLI_OK && cli->json)
+                cli_print_json(*ret);
+        return status;
 }
 
 int command_freeze(Cli *cli) {
-        return freeze(cli, true,
-                      "Frozen: no clock puts anything to sleep or removes it until 'mayfly "
-                      "unfreeze'");
+        json_t *body = json_pack("{s:b, s:s*}", "on", 1, "reason", cli_option(cli, "reason"));
+        json_auto_t *answer = NULL;
+        int status = freeze(cli, body, &answer);
+
+        if (status == CLI_OK && !cli->json)
+                printf("Frozen: no clock puts anything to sleep and nothing is removed until 'mayfly "
+                       "unfreeze'\n");
+        return status;
+}
+
+static void print_released(const json_t *answer) {
+        static const char *const words[][2] = {
+                { "freeze", "the freeze" },
+                { "held", "the ledger that was put back" },
+                { "clock", "what the machine's clock held" },
+                { "hold", "the hour after an absence" },
+        };
+        const json_t *list = json_object_get(answer, "released"), *name;
+        int64_t moved = cli_integer(answer, "moved_ms"),
+                until = cli_integer(answer, "hold_until_ms");
+        char text[TIME_TEXT_MAX * 2];
+        size_t i;
+
+        if (json_array_size(list) == 0) {
+                printf("Nothing was held\n");
+                return;
+        }
+        printf("Released: ");
+        json_array_foreach((json_t *) list, i, name)
+                for (size_t k = 0; k < N_ELEMENTS(words); k++)
+                        if (streq_null(json_string_value(name), words[k][0]))
+                                printf("%s%s", i > 0 ? ", " : "", words[k][1]);
+        printf("\n");
+        if (moved > 0)
+                printf("All deadlines are later by %s\n", duration_format(moved, text));
+        if (until > 0)
+                printf("Nothing is slept or removed by the clocks for an hour, until %s\n",
+                       time_format(until, text));
+        else
+                printf("The clocks count again\n");
 }
 
 int command_unfreeze(Cli *cli) {
-        return freeze(cli, false, "The clocks count again");
+        json_t *body = json_pack("{s:b, s:b}", "on", 0, "accept_clock",
+                                 cli_option(cli, "accept-clock") != NULL);
+        json_auto_t *answer = NULL;
+        int status = freeze(cli, body, &answer);
+
+        if (status == CLI_OK && !cli->json)
+                print_released(answer);
+        return status;
 }
 
 static void print_names(const json_t *report, const char *key) {
