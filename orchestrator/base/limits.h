@@ -138,6 +138,7 @@
 #define LIMIT_ORPHAN_TIMES                   3 /* complete lists, over LIMIT_ORPHAN_AGE_MS */
 #define LIMIT_ORPHAN_AGE_MS                  (24LL * 60 * 60 * 1000)
 #define LIMIT_ORPHAN_LOOK_MS                 (12LL * 60 * 60 * 1000) /* while one is known */
+#define LIMIT_ORPHAN_CONFIRM_MS              (2LL * 60 * 1000) /* for the list that confirms its end */
 #define LIMIT_VERIFIES                       8 /* receipts that are held against the world at once */
 #define LIMIT_VERIFY_LOOKS                   500 /* resources of one that are inspected; of more, the newest */
 #define LIMIT_INTENT_KEEP_MS                 (7LL * 24 * 60 * 60 * 1000) /* ended ones */

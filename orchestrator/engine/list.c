@@ -1,7 +1,9 @@
 /* Ledger and world, held against each other. At the start each provider lists what carries our marker:
  *
  *   in the ledger and not in a complete list -> inspected, and made again when it is wanted
+ *   in the list as a mark without its thing  -> the same
  *   in the list and not in the ledger        -> an orphan: recorded and shown, never removed by itself
+ *   in the list under another marker, or of another provider, than the ledger has -> the same
  *   in the list and never asked for, by a ledger that was put back -> it was asked for: see_stranger()
  *
  * A partial list proves nothing about what it leaves out. Providers that can watch tell changes as they
@@ -21,9 +23,15 @@ void list_free(ListRun *l) {
         if (!l)
                 return;
         map_free(l->seen);
+        map_free(l->listed);
         map_free(l->suspect);
+        map_free(l->lost);
         json_decref(l->strangers);
         free(l);
+}
+
+static bool list_whole(const ListRun *l) {
+        return l && l->seen && l->listed && l->suspect && l->lost && l->strangers;
 }
 
 static int list_start(Engine *e, const char *provider) {
@@ -37,13 +45,25 @@ static int list_start(Engine *e, const char *provider) {
         c->list = calloc(1, sizeof(ListRun));
         if (c->list) {
                 c->list->seen = map_new(NULL);
+                c->list->listed = map_new(NULL);
                 c->list->suspect = map_new(NULL);
+                c->list->lost = map_new(NULL);
                 c->list->strangers = json_array();
         }
         c->request = request_for_provider(e, c);
-        if (!c->list || !c->list->seen || !c->list->suspect || !c->list->strangers || !c->request)
+        if (!list_whole(c->list) || !c->request)
                 return -ENOMEM; /* the call is started without them and changes nothing */
         return 0;
+}
+
+int list_start_fresh(Engine *e, const char *provider) {
+        size_t at = 0;
+        Call *c;
+
+        while ((c = map_next(e->calls, &at, NULL)))
+                if (c->kind == CALL_LIST && c->state == CALL_QUEUED && streq(c->provider, provider))
+                        return 0;
+        return list_start(e, provider);
 }
 
 static int collect_provider(void *userdata, const Resource *r) {
@@ -109,37 +129,47 @@ static void add_stranger(ListRun *l, const json_t *item, const char *uid, const 
         auto_cleanup(freep) char *kind = type ? text_clean(type) : NULL,
                                  *words = detail ? text_clean(detail) : NULL;
 
-        if (json_array_size(l->strangers) < LIMIT_ORPHANS)
+        if (json_array_size(l->strangers) >= LIMIT_ORPHANS)
+                l->cut = true;
+        else
                 json_array_append_new(l->strangers,
                                       json_pack("{s:s, s:s, s:s?, s:s?}", "uid", uid, "marker",
                                                 marker, "type", kind, "detail", words));
+}
+
+/* Something under a uid of the ledger, with its marker, of its provider. */
+static int list_known(Engine *e, ListRun *l, const Resource *res, const json_t *item) {
+        const char *present = json_string_value(json_object_get(item, "present"));
+        const char *level = json_string_value(json_object_get(item, "level"));
+        bool lost = streq_null(present, "uncertain"), ready = res->state == RES_READY;
+        int r = map_put(l->seen, res->uid, l);
+
+        if (r == 0 && lost)
+                r = map_put(l->lost, res->uid, l);
+        if (r == 0 && (lost || (ready && streq_null(level, "stopped"))))
+                r = map_put(l->suspect, res->uid, l);
+        /* One that stands need not be proved again before something wakes in it. */
+        if (r == 0 && ready && streq(res->type, "network") && streq_null(present, "present"))
+                r = map_put(e->sound, res->uid, e);
+        return r;
 }
 
 void list_on_line(Engine *e, Call *c, const json_t *item) {
         const char *uid = json_string_value(json_object_get(item, "uid"));
         const char *marker = json_string_value(json_object_get(item, "marker"));
         auto_cleanup(resource_done) Resource res = { 0 };
-        const char *present = json_string_value(json_object_get(item, "present"));
-        const char *level = json_string_value(json_object_get(item, "level"));
         ListRun *l = c->list;
+        bool known;
         int r;
 
-        if (!l || !item_is_ours(e, l, uid, marker))
+        if (!list_whole(l) || !item_is_ours(e, l, uid, marker))
                 return;
         r = ledger_resource_get(e->ledger, uid, &res, NULL);
-        if (r == 0 && !streq(res.marker, marker))
-                return; /* another environment's, as it says: ours has not been seen */
-        if (map_put(l->seen, uid, l) < 0)
+        known = r == 0 && streq(res.marker, marker) && streq(res.provider, c->provider);
+        if (map_put(l->listed, uid, l) < 0 || (known && list_known(e, l, &res, item) < 0))
                 l->overflow = true;
-        if (r == 0 && res.state == RES_READY &&
-            (streq_null(present, "uncertain") || streq_null(level, "stopped")) &&
-            map_put(l->suspect, uid, l) < 0)
-                l->overflow = true;
-        /* One that stands need not be proved again before something wakes in it. */
-        if (r == 0 && res.state == RES_READY && streq(res.type, "network") &&
-            streq_null(present, "present") && map_put(e->sound, uid, e) < 0)
-                l->overflow = true;
-        if (r < 0 || res.state == RES_REMOVED || !res.touched)
+        /* What is under our uid and not as the ledger has it is something else: ours was not seen. */
+        if (!known || res.state == RES_REMOVED || !res.touched)
                 add_stranger(l, item, uid, marker);
 }
 
@@ -185,27 +215,76 @@ static int inspect_missing(Engine *e, Call *c, bool complete, Error *reterr) {
         return r;
 }
 
-int list_end(Engine *e, Call *c, Error *reterr) {
-        bool complete = c->class == PROVIDER_OK && c->list && !c->list->overflow &&
-                        json_is_true(json_object_get(c->result, "complete"));
-        int r = 0;
+void list_end_free(void *p) {
+        ListEnd *end = p;
 
-        if (!c->list || !c->list->seen || !c->list->suspect || !c->list->strangers) {
+        if (!end)
+                return;
+        free(end->detail);
+        free(end);
+}
+
+static void list_remember(Engine *e, const Call *c, bool complete) {
+        ListEnd *end = calloc(1, sizeof(ListEnd));
+        const char *detail = json_string_value(json_object_get(c->result, "detail"));
+
+        if (!end)
+                return; /* then the one before is what is known */
+        if (!complete)
+                end->detail = text_clean(c->message                     ? c->message
+                                         : detail                       ? detail
+                                         : c->list && c->list->overflow ? "it has too many things"
+                                                                        : "it does not say why");
+        end->complete = complete;
+        end->cut = c->list && c->list->cut;
+        end->at_ms = e->now_ms;
+        map_remove(e->lists, c->provider);
+        if (map_put(e->lists, c->provider, end) < 0)
+                list_end_free(end);
+}
+
+json_t *list_ends_json(Engine *e) {
+        json_t *all = json_array();
+        const char *provider;
+        const ListEnd *end;
+        size_t at = 0;
+
+        while (all && (end = map_next(e->lists, &at, &provider)))
+                (void) json_array_append_new(all,
+                                             json_pack("{s:s, s:b, s:I, s:b, s:s?}", "provider",
+                                                       provider, "complete", (int) end->complete,
+                                                       "at_ms", (json_int_t) end->at_ms, "cut",
+                                                       (int) end->cut, "detail", end->detail));
+        return all;
+}
+
+int list_end(Engine *e, Call *c, Error *reterr) {
+        bool complete = c->class == PROVIDER_OK && list_whole(c->list) && !c->list->overflow &&
+                        json_is_true(json_object_get(c->result, "complete"));
+        /* Some compute all they give and have nothing to list, and say so. A list that came out empty by
+         * mistake costs looks at what the ledger has, and nothing else. */
+        bool absent_counts = complete && (c->list->n_items > 0 ||
+                                          !json_is_true(json_object_get(c->result, "computed")));
+        int r;
+
+        if (!list_whole(c->list)) {
+                list_remember(e, c, false);
                 lookers_answer(e);
                 return 0;
         }
-        /* Some have nothing to list; a list that came out empty by mistake looks the same. */
-        r = inspect_missing(e, c, complete && c->list->n_items > 0, reterr);
+        r = inspect_missing(e, c, absent_counts, reterr);
         if (!complete) {
                 auto_cleanup(freep) char *why = text_clean(c->message ? c->message : "");
 
                 log_debug("The list of %s is not complete: %s", c->provider, why ? why : "");
         }
         if (r == 0)
-                r = strays_update(e, c, complete, reterr);
-        if (r == 0)
-                lookers_answer(e);
-        return r;
+                r = strays_update(e, c, complete, absent_counts, reterr);
+        if (r < 0)
+                return r;
+        list_remember(e, c, complete);
+        lookers_answer(e);
+        return 0;
 }
 
 /* ---- watch ---- */

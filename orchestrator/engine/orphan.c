@@ -8,8 +8,15 @@
 
 #include "orchestrator/engine/private.h"
 
-static EventWhere about(const Stray *s, const char *actor) {
+/* Of the environment that it was found to belong to, where the ledger has that: so its events, and what
+ * is shown with its receipt, tell of it. */
+static EventWhere about(Engine *e, const Stray *s, const char *actor) {
+        auto_cleanup(environment_done) Environment env = { 0 };
+        bool known = ledger_environment_get(e->ledger, s->environment_id, &env, NULL) == 0 &&
+                     streq(env.id, s->environment_id);
+
         return (EventWhere){ .actor = actor ? actor : s->actor,
+                             .environment_id = known ? s->environment_id : NULL,
                              .trace = s->trace,
                              .data = json_pack("{s:s, s:s, s:s, s:s}", "uid", s->uid, "marker",
                                                s->marker, "provider", s->provider, "type",
@@ -40,8 +47,8 @@ static int wish_removal(Choice *c, Stray *s, Error *reterr) {
                 r = ledger_stray_put(c->in->e->ledger, s, reterr);
         if (r < 0)
                 return r;
-        return event_add(c->in->e, EVENT_ORPHAN_REMOVING, about(s, NULL), "%s is to be removed",
-                         s->marker);
+        return event_add(c->in->e, EVENT_ORPHAN_REMOVING, about(c->in->e, s, NULL),
+                         "%s is to be removed", s->marker);
 }
 
 static int choose_removal(Choice *c, Stray *s, Error *reterr) {
@@ -145,7 +152,7 @@ static int choose_adoption(Choice *c, Stray *s, Error *reterr) {
                 return r;
         snprintf(v.text, sizeof(v.text), "it goes when %s goes", env.label);
         if (!c->wish.dry_run) {
-                EventWhere where = about(s, c->in->who);
+                EventWhere where = about(c->in->e, s, c->in->who);
 
                 where.environment_id = env.id;
                 where.project_id = env.project_id;
@@ -290,7 +297,8 @@ static int give_back(Engine *e, Stray *s, EventKind kind, const char *why, Error
         if (r == 0)
                 r = ledger_stray_put(e->ledger, s, reterr);
         return r < 0 ? r
-                     : event_add(e, kind, about(s, NULL), "%s is not removed: %s", s->marker, why);
+                     : event_add(e, kind, about(e, s, NULL), "%s is not removed: %s", s->marker,
+                                 why);
 }
 
 static int orphan_trouble(Engine *e, Stray *s, const Call *c, const char *why, Error *reterr) {
@@ -319,6 +327,41 @@ static int begin_removal(Engine *e, Stray *s, Error *reterr) {
         return r < 0 ? r : ledger_stray_put(e->ledger, s, reterr);
 }
 
+/* An inspect asks for one thing and may be blind to a part of it: only a list that no longer has it ends
+ * it. retry_ms says until when one is waited for, and so from when on it counts. */
+static int wait_for_list(Engine *e, Stray *s, Error *reterr) {
+        int r;
+
+        if (++s->tries >= LIMIT_TRANSIENT_TRIES)
+                return give_back(e, s, EVENT_ORPHAN_STUCK,
+                                 "it is absent, but no complete list of its provider says so",
+                                 reterr);
+        s->retry_ms = time_add(e->now_ms, LIMIT_ORPHAN_CONFIRM_MS);
+        r = ledger_stray_put(e->ledger, s, reterr);
+        return r < 0 ? r : list_start_fresh(e, s->provider);
+}
+
+bool orphan_waits_for(const Stray *s, int64_t list_started_ms) {
+        return s->removing && s->emptied && !s->intent && s->retry_ms > 0 &&
+               s->retry_ms - LIMIT_ORPHAN_CONFIRM_MS <= list_started_ms;
+}
+
+int orphan_confirmed(Engine *e, const char *uid, bool listed, Error *reterr) {
+        static const Call answered = { .class = PROVIDER_TRANSIENT };
+        auto_cleanup(stray_done) Stray s = { 0 };
+        int r = ledger_stray_get(e->ledger, uid, &s, reterr);
+
+        if (r < 0)
+                return r;
+        if (listed)
+                return orphan_trouble(e, &s, &answered, "it is still listed after its removal",
+                                      reterr);
+        r = ledger_stray_remove(e->ledger, uid, reterr);
+        return r < 0 ? r
+                     : event_add(e, EVENT_ORPHAN_REMOVED, about(e, &s, NULL), "%s is gone",
+                                 s.marker);
+}
+
 static int orphan_inspected(Engine *e, Stray *s, Call *c, Error *reterr) {
         const char *detail = json_string_value(json_object_get(c->result, "detail"));
 
@@ -331,13 +374,7 @@ static int orphan_inspected(Engine *e, Stray *s, Call *c, Error *reterr) {
         case SEEN_ABSENT:
                 if (!s->emptied) /* half-made parts may be left: the removal still runs */
                         return begin_removal(e, s, reterr);
-                {
-                        int r = ledger_stray_remove(e->ledger, s->uid, reterr);
-
-                        return r < 0 ? r
-                                     : event_add(e, EVENT_ORPHAN_REMOVED, about(s, NULL),
-                                                 "%s is gone", s->marker);
-                }
+                return wait_for_list(e, s, reterr);
         case SEEN_OURS:
                 if (s->emptied)
                         return orphan_trouble(e, s, c, "it is still there after its removal",
@@ -351,7 +388,7 @@ static int orphan_inspected(Engine *e, Stray *s, Call *c, Error *reterr) {
 }
 
 static int orphan_deprovisioned(Engine *e, Stray *s, Call *c, Error *reterr) {
-        EventWhere where = about(s, NULL);
+        EventWhere where = about(e, s, NULL);
         json_t *removed = json_object_get(c->result, "removed");
         int r;
 

@@ -167,6 +167,7 @@ struct Engine {
         Map *patience; /* uid -> Patience, owned (trouble.c) */
         Map *sound;    /* uids of networks that were proved since the start */
         Map *watches;  /* provider -> Watch, owned */
+        Map *lists;    /* provider -> ListEnd, owned */
         Map *parsed;   /* parsed.c */
         struct Parsed *replaced;
         size_t parsed_bytes;
@@ -367,12 +368,25 @@ int policy_refresh(View *v, Error *reterr);
 
 /* ---- list.c ---- */
 typedef struct ListRun {
-        Map *seen;         /* uids in the list */
-        Map *suspect;      /* those of them that are not as the ledger has them */
-        json_t *strangers; /* items that the ledger does not know or has as removed */
+        Map *seen;         /* uids in the list, as the ledger has them */
+        Map *listed;       /* all uids in it, whatever else is said of them */
+        Map *suspect;      /* those seen that are not as the ledger has them */
+        Map *lost;         /* those seen of which only the mark is there */
+        json_t *strangers; /* items that the ledger does not know, has as removed, or otherwise */
         size_t n_items;    /* of ours */
         bool overflow;     /* some of it was not kept or could not be read: not complete */
+        bool cut;          /* there were more strangers than are kept */
 } ListRun;
+/* How the last list of a provider ended, for those who want to know whether anybody looked. */
+typedef struct ListEnd {
+        bool complete, cut;
+        int64_t at_ms;
+        char *detail; /* NULL: none */
+} ListEnd;
+void list_end_free(void *end);
+json_t *list_ends_json(Engine *e);
+/* A list of this provider that begins from now on: one that is about to be asked will do. */
+int list_start_fresh(Engine *e, const char *provider);
 int list_start_all(Engine *e, Error *reterr);
 int list_start_known(Engine *e, Error *reterr); /* also of providers that have nothing living */
 void list_on_line(Engine *e, Call *c, const json_t *item);

@@ -16,30 +16,37 @@ typedef struct Sweep {
         Call *c;
         bool complete;
         char **gone; /* uids that this list has no more */
+        char **over; /* of those being removed: whose end it decides */
         char **ghosts;
         size_t n_known;
 } Sweep;
 
 static void sweep_done(Sweep *s) {
         strv_free(s->gone);
+        strv_free(s->over);
         strv_free(s->ghosts);
 }
 
 static int sweep_known(void *userdata, const Stray *s) {
         Sweep *sweep = userdata;
 
-        if (streq(s->kind, "orphan"))
-                sweep->n_known++;
-        if (!sweep->complete || s->removing || map_get(sweep->c->list->seen, s->uid))
+        if (!streq(s->kind, "orphan"))
                 return 0;
-        return streq(s->kind, "orphan") ? strv_add(&sweep->gone, s->uid) : 0;
+        sweep->n_known++;
+        if (!sweep->complete)
+                return 0;
+        if (s->removing)
+                return orphan_waits_for(s, sweep->c->started_ms) ? strv_add(&sweep->over, s->uid)
+                                                                 : 0;
+        return map_get(sweep->c->list->listed, s->uid) ? 0 : strv_add(&sweep->gone, s->uid);
 }
 
-/* Some have nothing to list; a list that came out empty by mistake looks the same. */
 static int sweep_resource(void *userdata, const Resource *r) {
+        const ListRun *l = ((Sweep *) userdata)->c->list;
         Sweep *s = userdata;
 
-        if (!streq(r->provider, s->c->provider) || map_get(s->c->list->seen, r->uid) ||
+        if (!streq(r->provider, s->c->provider) ||
+            (map_get(l->seen, r->uid) && !map_get(l->lost, r->uid)) ||
             (r->state != RES_READY && r->state != RES_ASLEEP) || r->ready_ms >= s->c->started_ms)
                 return 0;
         return strv_length(s->ghosts) < LIMIT_ORPHANS ? strv_add(&s->ghosts, r->uid) : 0;
@@ -62,21 +69,26 @@ static int orphan_left(Engine *e, const char *uid, Error *reterr) {
 }
 
 /* n_known: how many orphans there are; NULL for a ghost. */
-static int see(Engine *e, Stray *row, bool complete, size_t *n_known, Error *reterr) {
+static int see(Sweep *s, Stray *row, bool complete, size_t *n_known, Error *reterr) {
         auto_cleanup(stray_done) Stray before = { 0 };
+        Engine *e = s->e;
         int r = ledger_stray_get(e->ledger, row->uid, &before, NULL);
 
         if (r < 0 && r != -ENOENT)
                 return r;
         if (r == 0 && streq(before.kind, row->kind)) {
-                if (!complete || before.removing)
+                if (!complete || before.removing || !streq(before.provider, row->provider))
                         return 0;
                 before.times++;
                 before.last_ms = e->now_ms;
                 return ledger_stray_put(e->ledger, &before, reterr);
         }
-        if (n_known && (*n_known)++ >= LIMIT_ORPHANS)
+        if (r == 0 && before.removing)
+                return 0; /* first that */
+        if (n_known && (*n_known)++ >= LIMIT_ORPHANS) {
+                s->c->list->cut = true;
                 return 0;
+        }
         row->first_ms = row->last_ms = e->now_ms;
         row->times = complete;
         r = ledger_stray_put(e->ledger, row, reterr);
@@ -112,7 +124,7 @@ static int see_orphan(Sweep *s, const json_t *item, Error *reterr) {
         row.environment_id = end ? strndup(slash + 1, (size_t) (end - slash - 1)) : strdup("");
         if (!row.environment_id)
                 return -ENOMEM;
-        return see(s->e, &row, s->complete, &s->n_known, reterr);
+        return see(s, &row, s->complete, &s->n_known, reterr);
 }
 
 /* A ledger that was put back may have a row of before its thing was asked for, with the thing long in the
@@ -141,10 +153,11 @@ static int see_stranger(Sweep *s, const json_t *item, Error *reterr) {
                 return error_set(reterr, r, "Cannot look for the resource %s", uid);
         if (r == -ENOENT)
                 return see_orphan(s, item, reterr);
+        if (!streq(known.provider, s->c->provider) ||
+            !streq(known.marker, json_string_value(json_object_get(item, "marker")) ?: ""))
+                return see_orphan(s, item, reterr);
         if (known.state != RES_REMOVED)
-                return known.touched || !streq(known.provider, s->c->provider)
-                               ? 0
-                               : resource_was_touched(s->e, &known, reterr);
+                return known.touched ? 0 : resource_was_touched(s->e, &known, reterr);
         /* Removed while the list was being made: it was still there when it was listed. */
         if (known.touched && known.removed_ms >= s->c->started_ms)
                 return 0;
@@ -159,19 +172,22 @@ static int see_ghosts(Sweep *s, Error *reterr) {
 
                 r = ledger_resource_get(s->e->ledger, *uid, &res, reterr);
                 if (r == 0)
-                        r = see(s->e,
+                        r = see(s,
                                 &(Stray){ .uid = res.uid,
                                           .kind = (char *) "ghost",
                                           .provider = res.provider,
                                           .type = res.type,
                                           .marker = res.marker,
+                                          .detail = map_get(s->c->list->lost, res.uid)
+                                                            ? (char *) "only its mark is there"
+                                                            : NULL,
                                           .environment_id = res.environment_id },
                                 true, NULL, reterr);
         }
         return r;
 }
 
-int strays_update(Engine *e, Call *c, bool complete, Error *reterr) {
+int strays_update(Engine *e, Call *c, bool complete, bool absent_counts, Error *reterr) {
         auto_cleanup(sweep_done) Sweep s = { .e = e, .c = c, .complete = complete };
         json_t *item;
         size_t i;
@@ -180,11 +196,13 @@ int strays_update(Engine *e, Call *c, bool complete, Error *reterr) {
         r = ledger_stray_each(e->ledger, c->provider, sweep_known, &s, reterr);
         for (char **uid = s.gone; r == 0 && uid && *uid; uid++)
                 r = orphan_left(e, *uid, reterr);
+        for (char **uid = s.over; r == 0 && uid && *uid; uid++)
+                r = orphan_confirmed(e, *uid, map_get(c->list->listed, *uid) != NULL, reterr);
         json_array_foreach(c->list->strangers, i, item) {
                 if (r == 0)
                         r = see_stranger(&s, item, reterr);
         }
-        if (r == 0 && complete && c->list->n_items > 0)
+        if (r == 0 && absent_counts)
                 r = ledger_resource_each(e->ledger, NULL, false, sweep_resource, &s, reterr);
         return r == 0 ? see_ghosts(&s, reterr) : r;
 }
@@ -215,6 +233,20 @@ static int verdict(StrayVerdict *v, const char *word, const char *fmt, ...) {
         vsnprintf(v->text, sizeof(v->text), fmt, args);
         va_end(args);
         return 0;
+}
+
+/* The uid is a resource's that lives, and this is not that resource. */
+static bool judge_other(Engine *e, const Stray *s, StrayVerdict *ret) {
+        auto_cleanup(resource_done) Resource known = { 0 };
+
+        if (ledger_resource_get(e->ledger, s->uid, &known, NULL) < 0 || known.state == RES_REMOVED)
+                return false;
+        if (streq(known.provider, s->provider))
+                return verdict(ret, "uncertain",
+                               "the ledger has it under the marker %s; look at it by hand",
+                               known.marker) == 0;
+        return verdict(ret, "orphan", "the ledger has it as a %s of %s", known.type,
+                       known.provider) == 0;
 }
 
 static int judge_owner(Engine *e, const Stray *s, const Environment *env, StrayVerdict *ret) {
@@ -254,6 +286,8 @@ int stray_judge(Engine *e, const Stray *s, bool young_too, StrayVerdict *ret, Er
                                "seen in %lld complete lists over %s; it takes %d over 24h",
                                (long long) s->times, duration_format(e->now_ms - s->first_ms, seen),
                                LIMIT_ORPHAN_TIMES);
+        if (judge_other(e, s, ret))
+                return 0;
         if (r == 0)
                 return judge_owner(e, s, &env, ret);
         if (!id_valid(s->environment_id, 'e') || !id_valid(s->uid, 'r') || !*s->type)
@@ -317,7 +351,8 @@ int engine_orphans(Engine *e, json_t **ret, Error *reterr) {
         r = ledger_stray_each(e->ledger, NULL, tell_one, &t, reterr);
         if (r < 0)
                 return r;
-        *ret = json_pack("{s:O, s:O}", "orphans", orphans, "ghosts", ghosts);
+        *ret = json_pack("{s:O, s:O, s:o}", "orphans", orphans, "ghosts", ghosts, "lists",
+                         list_ends_json(e));
         return *ret ? 0 : -ENOMEM;
 }
 

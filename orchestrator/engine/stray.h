@@ -10,7 +10,8 @@ typedef struct StrayVerdict {
         const char *word; /* "orphan": it may be removed */
         char text[200];
 } StrayVerdict;
-int strays_update(Engine *e, Call *c, bool complete, Error *reterr);
+/* absent_counts: also what an empty list does not show. */
+int strays_update(Engine *e, Call *c, bool complete, bool absent_counts, Error *reterr);
 int stray_is_there(Engine *e, const char *uid, Error *reterr); /* no ghost any more */
 int stray_judge(Engine *e, const Stray *s, bool young_too, StrayVerdict *ret, Error *reterr);
 json_t *stray_json(const Stray *s, const StrayVerdict *v);
@@ -20,6 +21,9 @@ void lookers_answer(Engine *e);
 int orphans_step(Engine *e, Error *reterr);
 int orphans_resume(Engine *e, Error *reterr);
 int orphan_on_reply(Engine *e, Call *c, Error *reterr);
+/* A complete list that began after it was seen to be absent: it is over, or it is not. */
+int orphan_confirmed(Engine *e, const char *uid, bool listed, Error *reterr);
+bool orphan_waits_for(const Stray *s, int64_t list_started_ms);
 #define ADOPTED_KEY "adopted#" /* keys of resources that were orphans */
 
 /* ---- verify.c ---- */

@@ -31,6 +31,6 @@ int computed_deprovision(SdkCall *call, Error *reterr) {
 }
 
 int computed_list(SdkCall *call, Error *reterr) {
-        call->ret_extra = json_pack("{s:b}", "complete", 1);
+        call->ret_extra = json_pack("{s:b,s:b}", "complete", 1, "computed", 1);
         return call->ret_extra ? 0 : -ENOMEM;
 }

@@ -66,10 +66,10 @@ def test_a_command_line_proves_nothing_for_another_user(place):
     _, net = place.network()
     w = place.workload(net)
     words = ["mayfly-keeper", w["marker"], "-f", "/dev/null"]
-    forged = subprocess.Popen(["setpriv", "--reuid", "12346", "--clear-groups", "python3", "-c",
-                               f"import os; os.execv('/usr/bin/tail', {words!r})"], stderr=subprocess.DEVNULL)
+    forged = subprocess.Popen(["setpriv", "--reuid", "12346", "--clear-groups", "/usr/bin/python3", "-c",
+                               f"import os; os.execv('/usr/bin/tail', {words!r})"], stderr=subprocess.DEVNULL, cwd="/")
     try:
-        wait_until(lambda: processes(w["marker"]) and "mayfly-keeper" in processes(w["marker"])[0], 5)
+        wait_until(lambda: any("'mayfly-keeper" in line for line in processes(w["marker"])), 5)
         assert place.provider.ask("inspect", w)["present"] == "absent"
         assert w["uid"] not in place.provider.items()
         place.provider.ask("deprovision", w)

@@ -322,7 +322,8 @@ static json_t *good_result(Fixture *f, const Pending *p) {
         if (streq(p->verb, "deprovision"))
                 return removal(p->uid, map_get(f->things, p->uid));
         if (streq(p->verb, "list"))
-                return json_pack("{s:b}", "complete", (int) f->list_complete);
+                return json_pack("{s:b, s:b}", "complete", (int) f->list_complete, "computed",
+                                 (int) f->list_computed);
         if (streq(p->type, "checkout"))
                 return json_pack("{s:{s:s, s:s}}", "outputs", "path", "/c", "commit", p->commit);
         if (streq(p->type, "network"))

@@ -62,6 +62,7 @@ typedef struct Fixture {
         unsigned n_most;          /* most calls under way at the same time */
         json_t *listed; /* the items of the next lists, and whether they are all; NULL: none */
         bool list_complete;
+        bool list_computed; /* they say that they compute all they give */
         unsigned n_lists;
         bool watch_dies;   /* every watch ends at once */
         bool front_late;   /* questions wait for front_answers() */

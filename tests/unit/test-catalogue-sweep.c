@@ -71,25 +71,34 @@ static void F01_filter_ignored_so_everything_matches(void **state) {
         assert_int_equal(f->n_lists, 3);
         assert_int_equal(ledger_value_get(f->ledger, "orphans", &orphans, NULL), -ENOENT);
         assert_int_equal(calls(f, "deprovision", NULL), 0);
-        /* all of it is others': it says nothing about what of ours is missing either */
-        assert_int_equal(calls(f, "inspect", NULL), 0);
+        /* all of it is others': what of ours is missing is looked at, and nothing else */
+        assert_int_equal(strv_length(f->log), calls(f, "inspect", NULL));
 }
 
 /* ---- F9 ---- */
 
-/* An empty list, even one that is called complete, is no proof that everything is gone. */
+/* An empty list, even one that is called complete, is no proof that everything is gone: it is a reason to
+ * look. From a provider that computes all it gives it is not even that. */
 static void F09_empty_list_makes_nothing_missing(void **state) {
+        auto_cleanup(environment_done) Environment env = { 0 };
         Fixture *f = *state;
 
         push(f, "login", A_COMMIT);
         settle(f);
         spend(f, MS_PER_MINUTE);
         f->listed = json_array();
-        f->list_complete = true;
+        f->list_complete = f->list_computed = true;
         restart(f);
         settle(f);
         assert_int_equal(f->n_lists, 3);
         assert_int_equal(strv_length(f->log), 0);
+        f->list_computed = false;
+        restart(f);
+        settle(f);
+        assert_int_equal(calls(f, "inspect", NULL), 4);
+        assert_int_equal(strv_length(f->log), 4);
+        get(f, "login", &env);
+        assert_int_equal(env.state, ENV_READY);
 }
 
 /* A list that says itself that it was cut short is no proof of anything that it leaves out. */
@@ -369,7 +378,7 @@ static void F24_dies_of_its_backlog(void **state) {
                 json_array_append_new(f->listed,
                                       json_pack("{s:s, s:s}", "uid", uid, "marker", marker));
         }
-        f->list_complete = true;
+        f->list_complete = f->list_computed = true; /* the other lists are empty by right */
         restart(f);
         turns(f);
         while (f->n_lists > 0 && !streq(f->first->verb, "list"))

@@ -72,7 +72,9 @@ static void list_all(Fixture *f, const char *environment, const char *but, bool 
         assert_int_equal(looked, 1);
 }
 
+/* The lists that the engine asks for by itself show nothing more. */
 static void put_orphan(Fixture *f) {
+        f->list_complete = true;
         assert_int_equal(map_put(f->things, ORPHAN, f), 0);
 }
 
@@ -129,6 +131,7 @@ static void test_seen_three_times_over_a_day_before_it_may_go(void **state) {
 
         live_preview(f, "login", &env);
         put_orphan(f);
+        f->list_complete = false; /* it would be taken for gone */
         list_all(f, GONE_ENVIRONMENT, NULL, true);
         assert_verdict(f, "young");
         assert_int_equal(remove_orphan(f, (OrphanWish){ 0 }, &e), -EPERM);
@@ -148,6 +151,7 @@ static void test_seen_three_times_over_a_day_before_it_may_go(void **state) {
         settle(f);
         assert_verdict(f, "orphan"); /* nothing was changed */
         assert_non_null(map_get(f->things, ORPHAN));
+        f->list_complete = true;
         assert_int_equal(
                 engine_orphans_remove(f->engine, NULL, NULL, (OrphanWish){ 0 }, &report, NULL), 0);
         json_decref(report);
@@ -317,6 +321,111 @@ static void test_a_removal_that_fails_is_given_back_with_the_reason(void **state
         assert_int_equal(remove_orphan(f, (OrphanWish){ .young = true }, NULL), 0);
         settle_for(f, MS_PER_HOUR);
         assert_none(f, "orphans");
+}
+
+/* An inspect that is blind to a part of it does not end it: a complete list has the last word. */
+static void test_only_a_complete_list_ends_a_removal(void **state) {
+        auto_cleanup(freep) char *marker = NULL;
+        auto_cleanup(environment_done) Environment env = { 0 };
+        json_t *orphans;
+        Fixture *f = *state;
+
+        live_preview(f, "login", &env);
+        put_orphan(f);
+        list_all(f, GONE_ENVIRONMENT, NULL, true);
+        f->list_complete = false;
+        assert_int_equal(remove_orphan(f, (OrphanWish){ .young = true }, NULL), 0);
+        settle_for(f, 2 * MS_PER_HOUR);
+        assert_null(map_get(f->things, ORPHAN));
+        orphans = known(f, "orphans");
+        assert_non_null(strstr(text(json_array_get(orphans, 0), "cause"), "no complete list"));
+        json_decref(orphans);
+
+        marker = str_format("%s/%s/%s", ledger_installation(f->ledger), GONE_ENVIRONMENT, ORPHAN);
+        f->listed = json_pack("[{s:s, s:s}]", "uid", ORPHAN, "marker", marker);
+        f->list_complete = true;
+        assert_int_equal(remove_orphan(f, (OrphanWish){ .young = true }, NULL), 0);
+        settle_for(f, 2 * MS_PER_HOUR);
+        orphans = known(f, "orphans");
+        assert_non_null(strstr(text(json_array_get(orphans, 0), "cause"), "still listed"));
+        json_decref(orphans);
+
+        json_decref(f->listed);
+        f->listed = json_array();
+        assert_int_equal(remove_orphan(f, (OrphanWish){ .young = true }, NULL), 0);
+        settle_for(f, MS_PER_HOUR);
+        assert_none(f, "orphans");
+}
+
+/* Under a uid that the ledger has, of another provider: something else, and ours was not seen. */
+static void test_what_is_not_as_the_ledger_has_it_is_an_orphan(void **state) {
+        auto_cleanup(environment_done) Environment env = { 0 };
+        auto_cleanup(freep) char *marker = NULL;
+        char uid[ID_SIZE];
+        json_t *list;
+        Fixture *f = *state;
+
+        live_preview(f, "login", &env);
+        spend(f, MS_PER_MINUTE);
+        uid_of(f, "volume", uid);
+        marker = str_format("%s/%s/%s", ledger_installation(f->ledger), env.id, uid);
+        f->listed =
+                json_pack("[{s:s, s:s, s:s}]", "uid", uid, "marker", marker, "type", "checkout");
+        f->list_complete = true;
+        daemon_killed(f);
+        daemon_up(f);
+        turns(f);
+        settle(f); /* each of its providers lists it */
+        list = known(f, "orphans");
+        assert_int_equal(json_array_size(list), 1);
+        assert_string_equal(text(json_array_get(list, 0), "uid"), uid);
+        assert_string_not_equal(text(json_array_get(list, 0), "provider"), "volume");
+        json_decref(list);
+        get(f, "login", &env);
+        assert_int_equal(env.state, ENV_READY);
+}
+
+/* A mark without its thing is looked at. */
+static void test_a_mark_alone_is_a_ghost(void **state) {
+        auto_cleanup(environment_done) Environment env = { 0 };
+        auto_cleanup(freep) char *marker = NULL;
+        char uid[ID_SIZE];
+        Fixture *f = *state;
+
+        live_preview(f, "login", &env);
+        spend(f, MS_PER_MINUTE);
+        uid_of(f, "volume", uid);
+        marker = str_format("%s/%s/%s", ledger_installation(f->ledger), env.id, uid);
+        f->listed = json_pack("[{s:s, s:s, s:s}]", "uid", uid, "marker", marker, "present",
+                              "uncertain");
+        map_remove(f->things, uid);
+        daemon_killed(f);
+        daemon_up(f);
+        calls_forget(f);
+        settle_for(f, MS_PER_MINUTE);
+        assert_int_equal(calls(f, "inspect", "volume"), 1);
+        assert_int_equal(calls(f, "provision", "volume"), 1);
+        assert_non_null(map_get(f->things, uid));
+        assert_none(f, "ghosts");
+}
+
+static void test_how_a_list_ended_is_told(void **state) {
+        auto_cleanup(environment_done) Environment env = { 0 };
+        json_t *lists;
+        Fixture *f = *state;
+
+        live_preview(f, "login", &env);
+        list_all(f, GONE_ENVIRONMENT, NULL, true);
+        lists = known(f, "lists");
+        assert_true(json_array_size(lists) > 0);
+        for (size_t i = 0; i < json_array_size(lists); i++)
+                assert_true(json_is_true(json_object_get(json_array_get(lists, i), "complete")));
+        json_decref(lists);
+        list_all(f, GONE_ENVIRONMENT, NULL, false);
+        lists = known(f, "lists");
+        assert_true(json_is_false(json_object_get(json_array_get(lists, 0), "complete")));
+        assert_string_not_equal(text(json_array_get(lists, 0), "detail"), "");
+        json_decref(lists);
 }
 
 /* ---- adopting ---- */
@@ -551,6 +660,10 @@ int main(void) {
                 WITH(test_somebody_elses_thing_in_its_place_is_left_alone),
                 WITH(test_killed_after_any_answer_it_is_removed_all_the_same),
                 WITH(test_a_removal_that_fails_is_given_back_with_the_reason),
+                WITH(test_only_a_complete_list_ends_a_removal),
+                WITH(test_what_is_not_as_the_ledger_has_it_is_an_orphan),
+                WITH(test_a_mark_alone_is_a_ghost),
+                WITH(test_how_a_list_ended_is_told),
                 WITH(test_adopted_it_goes_with_its_environment),
                 WITH(test_nothing_is_adopted_by_what_is_gone),
                 WITH(test_a_ghost_that_is_wanted_is_made_again),
