@@ -13,6 +13,7 @@
 #include <sys/stat.h>
 
 #include "orchestrator/base/fault.h"
+#include "orchestrator/base/id.h"
 #include "orchestrator/base/io.h"
 #include "orchestrator/base/limits.h"
 #include "orchestrator/base/str.h"
@@ -75,13 +76,13 @@ static int content_remove(const SdkCall *call, const Place *place, Error *reterr
 }
 
 /* The lock goes before the mark: a file without a mark would never be found again. */
-static int all_remove(const SdkCall *call, const Place *place, Error *reterr) {
+static int all_remove(SdkCall *call, const Place *place, bool report, Error *reterr) {
         int r;
 
         r = content_remove(call, place, reterr);
         crash_point("git.removed");
         if (r == 0)
-                r = mirrors_leave(call, call->uid, reterr);
+                r = mirrors_leave(call, call->uid, report, reterr);
         if (r < 0)
                 return r;
         lock_remove(place->lock);
@@ -168,7 +169,8 @@ static int provision_locked(SdkCall *call, const Place *place, const Url *url, b
                 r = content_make(call, place, url, stamp, reterr);
         if (r < 0) {
                 if (!was_there)
-                        (void) all_remove(call, place, NULL); /* the mark stays if this fails */
+                        (void) all_remove(call, place, false,
+                                          NULL); /* the mark stays if this fails */
                 return r;
         }
         lock_remove(place->lock);
@@ -208,6 +210,25 @@ int checkout_provision(SdkCall *call, Error *reterr) {
         return r < 0 ? r : provision_locked(call, &place, &url, was_there, reterr);
 }
 
+/* Without folder and mark, a mirror may still be kept for it. */
+static int inspect_user(void *userdata, const char *uid, const char *marker) {
+        SdkCall *call = userdata;
+
+        json_decref(call->ret_extra);
+        call->ret_extra =
+                json_pack("{s:s, s:s*, s:b, s:s}", "present", marker ? "present" : "uncertain",
+                          "marker", marker, "ready", 0, "detail", "A mirror is kept for it.");
+        return call->ret_extra ? 1 : -ENOMEM;
+}
+
+static int inspect_rest(SdkCall *call, Error *reterr) {
+        int r = 0;
+
+        if (streq(sdk_string(call->ret_extra, "present", ""), "absent"))
+                r = mirrors_users(call, call->uid, inspect_user, call, reterr);
+        return r < 0 ? r : 0;
+}
+
 int checkout_inspect(SdkCall *call, Error *reterr) {
         const char *commit = sdk_string(call->params, "commit", "");
         auto_cleanup(freep) char *found = NULL;
@@ -220,7 +241,7 @@ int checkout_inspect(SdkCall *call, Error *reterr) {
         if (r == 0)
                 r = mark_inspect(call, place.folder, place.tree, &there, reterr);
         if (r < 0 || !there)
-                return r;
+                return r < 0 ? r : inspect_rest(call, reterr);
         r = mark_read(place.folder, place.done, &found, NULL);
         if (r < 0)
                 detail = "The checkout is half-made.";
@@ -251,9 +272,11 @@ int checkout_deprovision(SdkCall *call, Error *reterr) {
         if (r < 0)
                 return r;
         if (r == 0 && lock >= 0)
-                lock_remove(place.lock); /* who was before us took it all, so this file is our own */
+                lock_remove(
+                        place.lock); /* who was before us took it all, so this file is our own */
         list = r == 1 && path_exists(place.tree) ? "removed" : "absent";
-        r = r == 1 ? all_remove(call, &place, reterr) : mirrors_leave(call, call->uid, reterr);
+        r = r == 1 ? all_remove(call, &place, true, reterr)
+                   : mirrors_leave(call, call->uid, true, reterr);
         return r < 0 ? r : mark_report(call, list, "checkout", place.tree);
 }
 
@@ -265,10 +288,37 @@ int checkout_usage(SdkCall *call, Error *reterr) {
         return r < 0 ? r : usage_report(call, place.tree, reterr);
 }
 
+typedef struct Listing {
+        const SdkCall *call;
+        const Place *place;
+} Listing;
+
+/* Those of which there is more have been listed. */
+static int list_user(void *userdata, const char *uid, const char *marker) {
+        const Listing *l = userdata;
+        const char *rest = marker ? str_after(marker, l->call->installation) : NULL;
+        auto_cleanup(freep) char *name = str_format("%s.mark", uid), *text = NULL, *unknown = NULL;
+        auto_cleanup(freep) char *tree = path_join(l->place->folder, uid);
+
+        unknown = str_format("%s/unknown/%s", l->call->installation, uid);
+        if (!name || !unknown || !tree)
+                return -ENOMEM;
+        if (!id_possible(uid, 'r') || (marker && (!rest || *rest != '/')) || path_exists(tree) ||
+            mark_read(l->place->folder, name, &text, NULL) != -ENOENT)
+                return 0;
+        sdk_item(json_pack("{s:s, s:s, s:s, s:s, s:s}", "uid", uid, "marker",
+                           marker ? marker : unknown, "type", "checkout", "present", "uncertain",
+                           "detail", "a mirror is kept for it"));
+        return 0;
+}
+
 int checkout_list(SdkCall *call, Error *reterr) {
         auto_place place = { 0 };
+        Listing listing = { call, &place };
         int r;
 
         r = place_init(&place, call);
-        return r < 0 ? r : mark_list(call, place.folder, "checkout", reterr);
+        if (r == 0)
+                r = mark_list(call, place.folder, "checkout", reterr);
+        return r == 0 ? mirrors_users(call, NULL, list_user, &listing, reterr) : r;
 }

@@ -144,15 +144,12 @@ static int mirror_make(const Mirror *mirror, const Url *url, const char *commit,
         return r;
 }
 
-static int user_note(const Mirror *mirror, const char *uid, Error *reterr) {
-        auto_cleanup(freep) char *path = str_format("%s/users/%s", mirror->git_dir, uid);
-        auto_cleanup(closep) int fd = -1;
+/* A mark, so that one that is left behind says whose it was. */
+static int user_note(const Mirror *mirror, const SdkCall *call, Error *reterr) {
+        auto_cleanup(freep) char *users = path_join(mirror->git_dir, "users");
+        int r = users ? mark_make(users, call->uid, call->marker, reterr) : -ENOMEM;
 
-        if (!path)
-                return -ENOMEM;
-        fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
-        return fd < 0 ? error_set(reterr, -errno, "Cannot write '%s': %s", path, strerror(errno))
-                      : 0;
+        return r < 0 ? r : 0;
 }
 
 /* A stranger's submodule never reads what was fetched with the admin's keys: it has a mirror of its own. */
@@ -203,7 +200,7 @@ int mirror_join(const SdkCall *call, const Url *url, const char *commit, bool an
         if (r == 0 && !mirror_is_ready(&mirror, url))
                 r = mirror_make(&mirror, url, commit, reterr);
         if (r == 0)
-                r = user_note(&mirror, call->uid, reterr);
+                r = user_note(&mirror, call, reterr);
         if (r < 0)
                 return r;
         *ret = mirror;
@@ -292,18 +289,9 @@ static bool folder_is_empty(const char *path) {
         return true;
 }
 
-static int mirror_leave(const char *git_dir, const char *uid, Error *reterr) {
-        auto_cleanup(freep) char *users = path_join(git_dir, "users"), *user = NULL;
-
-        user = users ? path_join(users, uid) : NULL;
-        if (!user)
-                return -ENOMEM;
-        if (unlink(user) < 0 && errno != ENOENT)
-                return error_set(reterr, -errno, "Cannot remove '%s': %s", user, strerror(errno));
-        return folder_is_empty(users) ? mirror_remove_unused(git_dir, reterr) : 0;
-}
-
-int mirrors_leave(const SdkCall *call, const char *uid, Error *reterr) {
+/* Calls func with the path of each mirror, or of what is left of one, until it returns not 0. */
+static int mirror_each(const SdkCall *call, int (*func)(void *userdata, const char *git_dir),
+                       void *userdata, Error *reterr) {
         auto_cleanup(freep) char *folder = path_join(call->state_dir, "mirrors");
         auto_cleanup(closedirp) DIR *dir = folder ? opendir(folder) : NULL;
         struct dirent *entry;
@@ -326,7 +314,69 @@ int mirrors_leave(const SdkCall *call, const char *uid, Error *reterr) {
                 if (str_ends_with(stem, ".lock"))
                         stem[strlen(stem) - strlen(".lock")] = 0;
                 path = path_join(folder, stem);
-                r = path ? mirror_leave(path, uid, reterr) : -ENOMEM;
+                r = path ? func(userdata, path) : -ENOMEM;
         }
         return r;
+}
+
+typedef struct Leaving {
+        SdkCall *call;
+        const char *uid;
+        bool report;
+        Error *reterr;
+} Leaving;
+
+static int mirror_leave(void *userdata, const char *git_dir) {
+        const Leaving *l = userdata;
+        auto_cleanup(freep) char *users = path_join(git_dir, "users"), *user = NULL;
+        int r = 0;
+
+        user = users ? path_join(users, l->uid) : NULL;
+        if (!user)
+                return -ENOMEM;
+        if (unlink(user) == 0 && l->report)
+                r = mark_report(l->call, "removed", "reference", user);
+        else if (errno != ENOENT && path_exists(user))
+                return error_set(l->reterr, -errno, "Cannot remove '%s': %s", user,
+                                 strerror(errno));
+        if (r < 0 || !folder_is_empty(users))
+                return r;
+        return mirror_remove_unused(git_dir, l->reterr);
+}
+
+int mirrors_leave(SdkCall *call, const char *uid, bool report, Error *reterr) {
+        Leaving leaving = { call, uid, report, reterr };
+
+        return mirror_each(call, mirror_leave, &leaving, reterr);
+}
+
+typedef struct Users {
+        MirrorUserFunc func;
+        void *userdata;
+        const char *uid; /* NULL: all */
+} Users;
+
+static int users_of(void *userdata, const char *git_dir) {
+        const Users *u = userdata;
+        auto_cleanup(freep) char *users = path_join(git_dir, "users");
+        auto_cleanup(closedirp) DIR *dir = users ? opendir(users) : NULL;
+        struct dirent *entry;
+        int r = 0;
+
+        while (r == 0 && dir && (entry = readdir(dir))) {
+                auto_cleanup(freep) char *marker = NULL;
+
+                if (*entry->d_name == '.' || (u->uid && !streq(entry->d_name, u->uid)))
+                        continue;
+                (void) mark_read(users, entry->d_name, &marker, NULL); /* an old one has none */
+                r = u->func(u->userdata, entry->d_name, marker);
+        }
+        return users ? r : -ENOMEM;
+}
+
+int mirrors_users(const SdkCall *call, const char *uid, MirrorUserFunc func, void *userdata,
+                  Error *reterr) {
+        Users users = { func, userdata, uid };
+
+        return mirror_each(call, users_of, &users, reterr);
 }

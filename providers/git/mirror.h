@@ -26,5 +26,10 @@ int mirror_fetch(const SdkCall *call, const Mirror *mirror, const Url *url, cons
 void mirror_done(Mirror *mirror);
 #define auto_mirror auto_cleanup(mirror_done) Mirror
 
-/* Takes uid off all mirrors, and removes those that nobody uses. */
-int mirrors_leave(const SdkCall *call, const char *uid, Error *reterr);
+/* Takes uid off all mirrors, and removes those that nobody uses; report: in the call's answer. */
+int mirrors_leave(SdkCall *call, const char *uid, bool report, Error *reterr);
+/* Calls func for each note of a user, or of this one, until it returns not 0; marker: NULL when the note has
+ * none. */
+typedef int (*MirrorUserFunc)(void *userdata, const char *uid, const char *marker);
+int mirrors_users(const SdkCall *call, const char *uid, MirrorUserFunc func, void *userdata,
+                  Error *reterr);

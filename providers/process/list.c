@@ -8,6 +8,7 @@
 #include <sys/inotify.h>
 #include <fcntl.h>
 
+#include "orchestrator/base/id.h"
 #include "orchestrator/base/io.h"
 #include "orchestrator/base/str.h"
 #include "providers/process/bridge.h"
@@ -89,8 +90,8 @@ static int strays_of_folders(Listing *l) {
         for (struct dirent *e; dir && r == 0 && (e = readdir(dir));) {
                 auto_cleanup(freep) char *path = NULL, *marker = NULL, *type = NULL;
 
-                if (e->d_type != DT_DIR || strchr(e->d_name, '.') ||
-                    !path_component_valid(e->d_name) || strv_contains(l->seen, e->d_name))
+                if (e->d_type != DT_DIR || strchr(e->d_name, '.') || !id_possible(e->d_name, 'r') ||
+                    strv_contains(l->seen, e->d_name))
                         continue;
                 path = path_join(l->call->state_dir, e->d_name);
                 if (!path || run_folder_mark(path, &marker, &type) == -ENOMEM)
@@ -111,7 +112,7 @@ static int stray_keeper(void *userdata, const char *marker, int pid, int pidfd) 
         Listing *l = userdata;
         const char *uid = strrchr(marker, '/');
 
-        if (!installation_is(l, marker) || !uid || !path_component_valid(uid + 1) ||
+        if (!installation_is(l, marker) || !uid || !id_possible(uid + 1, 'r') ||
             strv_contains(l->seen, uid + 1))
                 return 0;
         return item(l, uid + 1, marker, "workload", "uncertain", NULL,
@@ -123,7 +124,7 @@ static int stray_port(void *userdata, const char *device, const char *marker, in
         Listing *l = userdata;
         const char *uid = strrchr(marker, '/');
 
-        if (!installation_is(l, marker) || !uid || !path_component_valid(uid + 1) ||
+        if (!installation_is(l, marker) || !uid || !id_possible(uid + 1, 'r') ||
             strv_contains(l->seen, uid + 1))
                 return 0;
         return item(l, uid + 1, marker, "network", "uncertain", NULL, "a network without its mark");
@@ -139,7 +140,7 @@ static int strays_of_namespaces(Listing *l) {
                 const char *uid = str_after(e->d_name, b.netns);
                 auto_cleanup(freep) char *marker = NULL;
 
-                if (!uid || !path_component_valid(uid) || strv_contains(l->seen, uid))
+                if (!uid || !id_possible(uid, 'r') || strv_contains(l->seen, uid))
                         continue;
                 marker = str_format("%s/unknown/%s", l->call->installation, uid);
                 r = marker ? item(l, uid, marker, "network", "uncertain", NULL,

@@ -98,26 +98,29 @@ int mark_each(const char *folder, const char *suffix, MarkFunc on_mark, void *us
 
 typedef struct Listing {
         const SdkCall *call;
-        const char *type;
+        const char *folder, *type;
 } Listing;
 
 static int list_one(void *userdata, const char *stem, const char *text, Error *reterr) {
         const Listing *listing = userdata;
         const char *rest = str_after(text, listing->call->installation);
-        auto_cleanup(freep) char *environment = NULL;
+        auto_cleanup(freep) char *environment = NULL, *thing = path_join(listing->folder, stem);
+        bool there = thing && path_exists(thing);
 
         if (!rest || *rest != '/')
                 return 0; /* another installation's */
         environment = strndup(rest + 1, strcspn(rest + 1, "/"));
-        if (!environment)
+        if (!environment || !thing)
                 return -ENOMEM;
-        sdk_item(json_pack("{s:s, s:s, s:s, s:s, s:s}", "uid", stem, "marker", text, "type",
-                           listing->type, "environment", environment, "present", "present"));
+        sdk_item(json_pack("{s:s, s:s, s:s, s:s, s:s, s:s*}", "uid", stem, "marker", text, "type",
+                           listing->type, "environment", environment, "present",
+                           there ? "present" : "uncertain", "detail",
+                           there ? NULL : "its marker is there, it is not"));
         return 0;
 }
 
 int mark_list(SdkCall *call, const char *folder, const char *type, Error *reterr) {
-        Listing listing = { .call = call, .type = type };
+        Listing listing = { .call = call, .folder = folder, .type = type };
         int r;
 
         r = mark_each(folder, ".mark", list_one, &listing, reterr);

@@ -20,7 +20,8 @@ typedef int (*MarkFunc)(void *userdata, const char *stem, const char *text, Erro
 int mark_each(const char *folder, const char *suffix, MarkFunc on_mark, void *userdata,
               Error *reterr);
 
-/* The answer to list for things of one type: an item for each mark UID.mark of the call's installation. */
+/* The answer to list for things of one type: an item for each mark UID.mark of the call's installation,
+ * "uncertain" where no thing FOLDER/UID is behind it. */
 int mark_list(SdkCall *call, const char *folder, const char *type, Error *reterr);
 /* The marker of UID.mark against the call's: 1 ours, 0 none, -EEXIST another's. A thing that lies at
  * thing_path without a mark is another's too. */

@@ -38,7 +38,20 @@ static int folder_make(const char *path, mode_t mode, Error *reterr) {
         return 0;
 }
 
+/* What the ledger has of an earlier provision says that there was one with data in it. */
+static int tell_loss(SdkCall *call) {
+        static const char words[] =
+                "what was in it is lost: its folder had been removed, and it was "
+                "made again empty";
+
+        if (!*sdk_string(call->state, "path", ""))
+                return 0;
+        call->ret_extra = json_pack("{s:[s], s:s}", "notes", words, "detail", words);
+        return call->ret_extra ? 0 : -ENOMEM;
+}
+
 static int provision(SdkCall *call, Error *reterr) {
+        bool was_there;
         Place p;
         int r;
 
@@ -53,10 +66,13 @@ static int provision(SdkCall *call, Error *reterr) {
         if (r == 0)
                 r = mark_make(p.folder, p.mark, call->marker, reterr);
         crash_point("volume.marked");
+        was_there = path_exists(p.data);
         if (r >= 0)
                 r = folder_make(p.thing, 0711, reterr);
         if (r == 0)
                 r = folder_make(p.data, 0777, reterr);
+        if (r == 0 && !was_there)
+                r = tell_loss(call);
         if (r < 0)
                 return r;
         call->ret_state = json_pack("{s:s}", "path", p.data);

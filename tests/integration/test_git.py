@@ -4,6 +4,7 @@ import http.server
 import json
 import os
 import pathlib
+import shutil
 import signal
 import ssl
 import stat
@@ -105,7 +106,8 @@ def test_one_commit_and_then_another(provider, repository):
         used = [line["item"] for line in provider.lines("usage", resource) if "item" in line]
         assert used[0]["bytes"] > 0
 
-    assert provider.ask("deprovision", one)["removed"][0]["kind"] == "checkout"
+    kinds = {r["kind"] for r in provider.ask("deprovision", one)["removed"]}
+    assert kinds == {"checkout", "reference"}
     assert provider.ask("inspect", one)["present"] == "absent"
     assert list(provider.items()) == [two["uid"]] and (path_two / "a.txt").exists()
     assert provider.ask("deprovision", one)["absent"][0]["kind"] == "checkout"
@@ -193,6 +195,21 @@ def test_half_made_is_made_again(provider, repository):
     assert not (path / "f").exists()
     provider.ask("deprovision", resource)
     assert left_over(provider) == []
+
+
+def test_a_mirror_that_is_still_kept_for_one_is_seen(provider, repository):
+    resource, _ = make(provider, repository, repository.commit({"a.txt": "one\n"}))
+    users = next((provider.state_dir / "mirrors").glob("*/users"))
+    shutil.rmtree(provider.state_dir / "worktrees" / resource["uid"])
+    assert provider.items()[resource["uid"]]["present"] == "uncertain"
+    for path in (provider.state_dir / "worktrees").glob(resource["uid"] + ".*"):
+        path.unlink()
+    seen = provider.ask("inspect", resource)
+    assert (seen["present"], seen["ready"], seen["marker"]) == ("present", False, resource["marker"])
+    assert provider.items()[resource["uid"]]["marker"] == resource["marker"]
+    done = provider.ask("deprovision", resource)
+    assert {"kind": "reference", "name": str(users / resource["uid"])} in done["removed"]
+    assert provider.ask("inspect", resource)["present"] == "absent" and left_over(provider) == []
 
 
 def test_errors_have_their_class(provider, repository, tmp_path):

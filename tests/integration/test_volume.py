@@ -1,5 +1,6 @@
 """The provider "volume": data that lives as long as its environment."""
 import os
+import shutil
 
 import pytest
 
@@ -101,3 +102,15 @@ def test_list_is_of_this_installation_only(volume):
     volume.ask("provision", resource)
     volume.config["installation"] = new_id("i")
     assert volume.items() == {}
+
+
+def test_a_mark_or_a_folder_alone_is_listed_as_uncertain(volume):
+    resource = volume.resource("volume")
+    made = volume.ask("provision", resource)
+    folder = volume.state_dir / "volumes" / resource["uid"]
+    shutil.rmtree(folder)
+    assert volume.items()[resource["uid"]]["present"] == "uncertain"
+    assert volume.ask("inspect", resource)["ready"] is False
+    again = volume.ask("provision", {**resource, "state": made["state"]})
+    assert "lost" in again["notes"][0] and again["outputs"] == made["outputs"]
+    assert "notes" not in volume.ask("provision", {**resource, "state": made["state"]})
