@@ -10,12 +10,14 @@ void reply_done(Reply *r) {
         *r = (Reply){ 0 };
 }
 
-/* One line of the protocol. False when it is nonsense. */
+/* One line of the protocol. False when it is nonsense. "error" beside a result may be null, as some
+ * programs write what is not there; another word there leaves open which of them counts. */
 static bool take(Reply *r, const char *text, size_t size) {
         json_t *line = json_loadb(text, size, JSON_REJECT_DUPLICATES, NULL);
+        const json_t *fault = json_object_get(line, "error");
         bool result = json_is_object(json_object_get(line, "result")),
-             error = json_is_object(json_object_get(line, "error"));
-        bool ok = json_is_object(line) && !r->final && !(result && error);
+             error = json_is_object(fault);
+        bool ok = json_is_object(line) && !r->final && !(result && fault && !json_is_null(fault));
 
         if (ok && (result || error)) {
                 r->final = line;
@@ -58,9 +60,10 @@ bool reply_end(const Reply *r, ProviderReply *ret) {
         if (!r->final || r->fault)
                 return false;
         ret->class = PROVIDER_OK;
-        ret->result = json_object_get(r->final, "result");
-        if (!error)
+        if (!json_is_object(error)) {
+                ret->result = json_object_get(r->final, "result");
                 return true;
+        }
         ret->class = class ? provider_class_from_string(class) : _PROVIDER_CLASS_INVALID;
         /* A class that we do not know, or "no error": the outcome is not known either. */
         if ((int) ret->class <= PROVIDER_OK) {

@@ -167,6 +167,15 @@ static void test_last_words_are_whole_and_without_new_secrets(void **state) {
         fixture_free(f);
 }
 
+static void test_a_result_beside_a_null_error_is_good(void **state) {
+        Fixture *f = ask("echo '{\"result\":{},\"error\":null}'", 5000, false);
+
+        assert_int_equal(f->class, PROVIDER_OK);
+        assert_false(f->unknown);
+        assert_null(f->message);
+        fixture_free(f);
+}
+
 /* Whatever is not one good answer is transient, its effect unknown, and has a sentence. */
 static void F34_answer_with_a_parsing_bug(void **state) {
         static const struct {
@@ -182,6 +191,8 @@ static void F34_answer_with_a_parsing_bug(void **state) {
                   "not of the protocol" },
                 { "echo '{\"a\":1,\"a\":2}'; sleep 60", "not of the protocol" },
                 { "echo '{\"result\":{},\"error\":{\"class\":\"gone\"}}'; sleep 60",
+                  "not of the protocol" },
+                { "echo '{\"result\":{},\"error\":\"it broke\"}'; sleep 60",
                   "not of the protocol" },
                 { "head -c 3000000 /dev/zero | tr '\\0' x; sleep 60", "too long" },
                 { "echo '{\"error\":{\"class\":\"surprise\",\"message\":\"?\"}}'", "?" },
@@ -274,6 +285,7 @@ int main(void) {
                 cmocka_unit_test(test_an_error_keeps_its_class),
                 cmocka_unit_test(test_an_error_is_one_however_it_ends),
                 cmocka_unit_test(test_last_words_are_whole_and_without_new_secrets),
+                cmocka_unit_test(test_a_result_beside_a_null_error_is_good),
                 cmocka_unit_test(F34_answer_with_a_parsing_bug),
                 cmocka_unit_test(test_overdue_even_when_it_ignores_sigterm),
                 cmocka_unit_test(test_cancelled),
