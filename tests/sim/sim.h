@@ -19,6 +19,7 @@
 #include "orchestrator/base/time.h"
 #include "orchestrator/engine/engine.h"
 #include "reaper/reaper.h"
+#include "tests/sim/store.h"
 
 /* ---- scenarios (scenario.c) ---- */
 
@@ -250,20 +251,6 @@ void sim_start(Sim *s);
 /* ---- steps.c: what may happen ---- */
 void steps_one(Sim *s);
 void steps_come_to_rest(Sim *s, bool restarts);
-
-/* ---- store.c: databases in memory ---- */
-typedef struct Store Store;
-void store_init(void); /* once in a process, before anything else */
-void store_done(void);
-const char *store_folder(void); /* of this process: key, anchors */
-/* A ledger in which nothing has happened; borrowed, and the next call begins it anew. */
-Store *store_new(void);
-struct Db *store_db(Store *s);
-Store *store_copy(const Store *s);
-void store_put(Store *s, const Store *copy);
-const char *store_path(const Store *s);
-const char *store_key(void);
-Store *store_free(Store *s);
 
 /* ---- world.c, answer.c ---- */
 ProviderOps world_providers(Sim *s);

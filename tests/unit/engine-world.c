@@ -193,9 +193,11 @@ static void pending_free(Pending *p) {
 }
 
 int daemon_try(Fixture *f, Error *reterr) {
-        LedgerOptions options = {
-                .path = f->db, .key_path = f->key, .random = &random_system, .fast = !f->anchored
-        };
+        LedgerOptions options = { .path = f->db,
+                                  .key_path = f->key,
+                                  .random = &f->random,
+                                  .fast = !f->anchored,
+                                  .db = f->lent };
         int r;
 
         r = ledger_open(&options, &f->ledger, reterr);
@@ -208,7 +210,7 @@ int daemon_try(Fixture *f, Error *reterr) {
                 .ledger = f->ledger,
                 .config = f->config,
                 .clock = &f->clock,
-                .random = &random_system,
+                .random = &f->random,
                 .providers = { .start = start, .cancel = cancel, .userdata = f },
                 .front = { .host_changed = host_changed, .activity = activity, .userdata = f },
                 .files = { .open = files_open, .close = files_close, .userdata = f },
@@ -246,15 +248,14 @@ void daemon_killed(Fixture *f) {
         }
 }
 
-Fixture *world_new(void) {
+Fixture *world_new_lent(struct Db *lent, const char *db, const char *key) {
         Fixture *f = calloc(1, sizeof(Fixture));
 
-        /* In memory where that is possible: a disk's syncs are most of what these tests would wait for. */
-        snprintf(f->dir, sizeof(f->dir), "%s/engine-XXXXXX",
-                 access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp");
-        assert_non_null(mkdtemp(f->dir));
-        snprintf(f->db, sizeof(f->db), "%s/ledger.db", f->dir);
-        snprintf(f->key, sizeof(f->key), "%s/key", f->dir);
+        assert_non_null(f);
+        f->lent = lent;
+        snprintf(f->db, sizeof(f->db), "%s", db);
+        snprintf(f->key, sizeof(f->key), "%s", key);
+        f->random = random_system;
         f->now_ms = INT64_C(1793000000000);
         f->boot_ms = 1000000;
         f->boot_id = "boot";
@@ -266,14 +267,31 @@ Fixture *world_new(void) {
         return f;
 }
 
-int set_up(void **state) {
+Fixture *world_new(void) {
+        /* In memory where that is possible: a disk's syncs are most of what these tests would wait for. */
+        const char *memory = access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp";
+        Fixture *f = world_new_lent(NULL, "", "");
+
+        snprintf(f->dir, sizeof(f->dir), "%s/engine-XXXXXX", memory);
+        assert_non_null(mkdtemp(f->dir));
+        snprintf(f->db, sizeof(f->db), "%s/ledger.db", f->dir);
+        snprintf(f->key, sizeof(f->key), "%s/key", f->dir);
+        return f;
+}
+
+void project_known(Fixture *f) {
         json_auto_t *project =
                 json_pack("{s:s, s:s}", "name", "shop", "repository", "/srv/shop.git");
-        Fixture *f = world_new();
 
         daemon_up(f);
         assert_int_equal(engine_project_add(f->engine, NULL, project, NULL, NULL), 0);
         assert_int_equal(engine_turn(f->engine, NULL), 0);
+}
+
+int set_up(void **state) {
+        Fixture *f = world_new();
+
+        project_known(f);
         *state = f;
         return 0;
 }
@@ -287,7 +305,8 @@ int tear_down(void **state) {
         map_free(f->things);
         json_decref(f->listed);
         strv_free(f->log);
-        assert_int_equal(remove_tree(f->dir, NULL), 0);
+        if (*f->dir)
+                assert_int_equal(remove_tree(f->dir, NULL), 0);
         free(f);
         return 0;
 }

@@ -35,7 +35,7 @@ typedef struct Question {
 } Question;
 
 typedef struct Fixture {
-        char dir[32], db[64], key[64];
+        char dir[32], db[64], key[80];
         int64_t now_ms, boot_ms, armed_ms;
         int64_t suspended_ms; /* of boot_ms */
         const char *boot_id;
@@ -70,12 +70,17 @@ typedef struct Fixture {
         bool anchored;     /* the ledger of the next daemon_up() is synced and has its anchor */
         /* The file at a commit, "" for the usual score.yaml, NULL when there is none; NULL: the usual ones. */
         const char *(*file)(const char *commit, const char *path);
+        struct Db *lent;   /* the ledger's database, open already; NULL: the file db */
+        Random random;
 } Fixture;
 
 int set_up(void **state); /* the daemon runs and knows the project "shop" */
 int tear_down(void **state);
 Fixture *world_new(void); /* before its first daemon */
+/* The same without a folder: its ledger lies in a database that is open and stays so. */
+Fixture *world_new_lent(struct Db *lent, const char *db, const char *key);
 void daemon_up(Fixture *f);
+void project_known(Fixture *f);            /* its first daemon runs and knows "shop" */
 int daemon_try(Fixture *f, Error *reterr); /* it may fail, when the ledger was spoilt */
 void daemon_killed(Fixture *f); /* as kill -9 leaves it: what was not committed never was */
 
