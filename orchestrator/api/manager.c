@@ -139,7 +139,10 @@ static void stop_loop(Manager *m) {
 static int start_ledger(Manager *m, Error *reterr) {
         auto_cleanup(freep) char *path = path_join(m->state_dir, "ledger.db");
         auto_cleanup(freep) char *key = path_join(m->state_dir, "key");
-        LedgerOptions options = { .path = path, .key_path = key, .random = &random_system };
+        LedgerOptions options = { .path = path,
+                                  .key_path = key,
+                                  .random = &random_system,
+                                  .now_ms = clock_wall_ms(&clock_system) };
 
         if (!path || !key)
                 return -ENOMEM;

@@ -166,11 +166,11 @@ static int key_make(const char *path, uint8_t ret[static SEAL_KEY_BYTES], Error 
 }
 
 int seal_key_load(const char *path, uint8_t ret[static SEAL_KEY_BYTES], Error *reterr) {
-        struct stat st;
-
-        if (stat(path, &st) < 0 && errno == ENOENT)
-                return key_make(path, ret, reterr);
         return key_read(path, ret, reterr);
+}
+
+int seal_key_make(const char *path, uint8_t ret[static SEAL_KEY_BYTES], Error *reterr) {
+        return key_make(path, ret, reterr);
 }
 
 /* ---- signatures ---- */

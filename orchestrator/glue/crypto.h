@@ -25,11 +25,12 @@ int seal(const uint8_t key[static SEAL_KEY_BYTES], const char *context, const vo
 int unseal(const uint8_t key[static SEAL_KEY_BYTES], const char *context, const void *sealed,
            size_t sealed_size, char **ret, size_t *ret_size, Error *reterr);
 
-/* Reads the key file, or makes it (mode 0600) when absent. Refuses one that others may read. */
+/* A key file has mode 0600; one that others may read is refused. It is never made by reading it: -ENOENT when
+ * there is none. */
 int seal_key_load(const char *path, uint8_t ret[static SEAL_KEY_BYTES], Error *reterr);
+int seal_key_make(const char *path, uint8_t ret[static SEAL_KEY_BYTES], Error *reterr);
 
-/* Ed25519 (RFC 8032). The file holds the 32 bytes of the private key, mode 0600. Unlike the sealing key it is
- * never made by reading it: -ENOENT when there is none. */
+/* Ed25519 (RFC 8032). The file holds the 32 bytes of the private key; as above. */
 #define SIGN_KEY_BYTES      32
 #define SIGN_PUBLIC_TEXT    45 /* base64 of a public key */
 #define SIGN_SIGNATURE_TEXT 89 /* base64 of a signature */

@@ -66,15 +66,14 @@ static int db_fail(Db *db, int code, const char *what, Error *reterr) {
                          db->handle ? sqlite3_errmsg(db->handle) : sqlite3_errstr(code));
 }
 
-int db_open(const char *path, const char *vfs, Db **ret, Error *reterr) {
+static int open_with(const char *path, const char *vfs, int flags, Db **ret, Error *reterr) {
         auto_cleanup(db_freep) Db *db = calloc(1, sizeof(Db));
         int r;
 
         if (!db)
                 return -ENOMEM;
         r = sqlite3_open_v2(path, &db->handle,
-                            SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX |
-                                    SQLITE_OPEN_URI | SQLITE_OPEN_EXRESCODE,
+                            flags | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_URI | SQLITE_OPEN_EXRESCODE,
                             vfs);
         if (r != SQLITE_OK) {
                 db_fail(db, r, path, reterr);
@@ -84,6 +83,14 @@ int db_open(const char *path, const char *vfs, Db **ret, Error *reterr) {
         sqlite3_busy_timeout(db->handle, 5000);
         *ret = TAKE(db);
         return 0;
+}
+
+int db_open(const char *path, const char *vfs, Db **ret, Error *reterr) {
+        return open_with(path, vfs, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, ret, reterr);
+}
+
+int db_open_to_read(const char *path, const char *vfs, Db **ret, Error *reterr) {
+        return open_with(path, vfs, SQLITE_OPEN_READONLY, ret, reterr);
 }
 
 Db *db_free(Db *db) {
@@ -199,6 +206,16 @@ int64_t db_int(DbQuery *q, int column) {
 
 bool db_is_null(DbQuery *q, int column) {
         return sqlite3_column_type(q->statement, column) == SQLITE_NULL;
+}
+
+bool db_is_plain(DbQuery *q, int column) {
+        int type = sqlite3_column_type(q->statement, column);
+        const char *text;
+
+        if (type != SQLITE_TEXT)
+                return type == SQLITE_INTEGER || type == SQLITE_NULL;
+        text = (const char *) sqlite3_column_text(q->statement, column);
+        return text && strlen(text) == (size_t) sqlite3_column_bytes(q->statement, column);
 }
 
 const void *db_blob(DbQuery *q, int column, size_t *ret_size) {

@@ -14,6 +14,8 @@ typedef struct DbQuery DbQuery;
 
 /* Opens or makes the database. vfs is NULL for the default or the name of a registered one. */
 int db_open(const char *path, const char *vfs, Db **ret, Error *reterr);
+/* One that is there, to read only; others may write it meanwhile. */
+int db_open_to_read(const char *path, const char *vfs, Db **ret, Error *reterr);
 Db *db_free(Db *db);
 
 /* Runs one or more statements without results. */
@@ -42,6 +44,8 @@ int db_run(DbQuery *q, Error *reterr);
 const char *db_text(DbQuery *q, int column);
 int64_t db_int(DbQuery *q, int column);
 bool db_is_null(DbQuery *q, int column);
+/* NULL, an integer, or a text that db_text() shows all of. To be asked first. */
+bool db_is_plain(DbQuery *q, int column);
 const void *db_blob(DbQuery *q, int column, size_t *ret_size);
 
 /* Rows changed by the last statement. */

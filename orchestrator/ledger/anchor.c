@@ -5,11 +5,11 @@
  *
  * The anchor never runs ahead of the ledger: it is written only after the commit that it names returned,
  * and with synchronous=FULL that commit is on the disk. So after a kill or a power loss the ledger is as
- * far as its anchor or farther, and a ledger that is not was replaced. It is written after the first
- * commit of a start, after every LIMIT_ANCHOR_EVENTS events, at the end, and when a start finds it behind.
- * In between it is behind, which can only miss the loss of the newest events of a start that was killed and
- * had no successor, never raise a false alarm.
- * A missing anchor is an alarm only once the ledger says, in a later turn, that there was one.
+ * far as its anchor or farther, and a ledger that is not was replaced. It is written before the first turn
+ * of a new ledger, after the first commit of a start, after every LIMIT_ANCHOR_EVENTS events, at the end, and
+ * when a start finds it behind. In between it is behind, which can only miss the loss of the newest events of
+ * a start that was killed and had no successor, never raise a false alarm.
+ * So a ledger in which anything stands has an anchor, and a missing one is an alarm.
  * Backups made by ledger_backup() say in themselves that they are backups.
  *
  * A ledger that was put back is held: it freezes everything destructive in its first turn, under the
@@ -33,9 +33,9 @@
 /* What the database says of itself. */
 typedef struct Found {
         int64_t epoch;
-        bool anchored; /* it once had an anchor */
-        bool copied;   /* it is a backup */
-        Anchor head;   /* its newest event */
+        bool used;   /* something stands in it, so it has an anchor */
+        bool copied; /* it is a backup */
+        Anchor head; /* its newest event */
         char chain_at_anchor[SHA256_HEX];
 } Found;
 
@@ -162,6 +162,21 @@ static int value_number(Ledger *l, const char *name, int64_t *ret, Error *reterr
         return r == 0 || r == -ENOENT ? 0 : error_set(reterr, r, "Cannot read '%s'", name);
 }
 
+static int has_things(Ledger *l, bool *ret, Error *reterr) {
+        static const char any[] =
+                "SELECT EXISTS (SELECT 1 FROM project) OR EXISTS (SELECT 1 FROM environment)";
+        auto_cleanup(db_query_donep) DbQuery *q = NULL;
+        int r;
+
+        r = db_query(l->db, any, &q, reterr);
+        if (r == 0)
+                r = db_step(q, reterr);
+        if (r < 0)
+                return r;
+        *ret = r > 0 && db_int(q, 0) != 0;
+        return 0;
+}
+
 static int found_load(Ledger *l, const Anchor *anchor, Found *ret, Error *reterr) {
         Anchor at = { 0 };
         int64_t n = 0;
@@ -170,34 +185,60 @@ static int found_load(Ledger *l, const Anchor *anchor, Found *ret, Error *reterr
         *ret = (Found){ 0 };
         r = value_number(l, "epoch", &ret->epoch, reterr);
         if (r == 0)
-                r = value_number(l, "anchored", &n, reterr);
-        ret->anchored = n != 0;
-        if (r == 0)
                 r = value_number(l, "copied", &n, reterr);
         ret->copied = n != 0;
+        if (r == 0)
+                r = has_things(l, &ret->used, reterr);
         if (r == 0)
                 r = event_at(l, 0, &ret->head, reterr);
         if (r == 0 && anchor->event > 0)
                 r = event_at(l, anchor->event, &at, reterr);
+        ret->used = ret->used || ret->head.event > 0 || ret->epoch > 1;
         memcpy(ret->chain_at_anchor, at.chain, sizeof(at.chain));
         return r;
 }
 
-/* Why this ledger is not the newest one; NULL when it is. */
-static const char *why_held(const Ledger *l, int read, const Anchor *a, const Found *f) {
+/* Why a ledger is not the newest one. */
+typedef enum Reason {
+        REASON_NONE,
+        REASON_COPIED,
+        REASON_MISSING,
+        REASON_UNREADABLE,
+        REASON_FOREIGN,
+        REASON_OLDER,
+        REASON_PAST,
+        _REASON_MAX,
+} Reason;
+
+static const char *const reasons[_REASON_MAX] = {
+        [REASON_COPIED] = "a backup was put in the ledger's place",
+        [REASON_MISSING] = "the ledger's anchor is missing",
+        [REASON_UNREADABLE] = "the ledger's anchor cannot be read",
+        [REASON_FOREIGN] = "the ledger's anchor belongs to another ledger",
+        [REASON_OLDER] = "the ledger is older than its anchor: a backup was put back",
+        [REASON_PAST] = "the ledger's past is not the one that its anchor knows",
+};
+
+/* Does it leave open whether the newest events are there? */
+static bool is_doubtful(Reason reason) {
+        return reason == REASON_MISSING || reason == REASON_UNREADABLE ||
+               reason == REASON_FOREIGN || reason == REASON_PAST;
+}
+
+static Reason reason_of(const Ledger *l, int read, const Anchor *a, const Found *f) {
         if (f->copied)
-                return "a backup was put in the ledger's place";
+                return REASON_COPIED;
         if (read == -ENOENT)
-                return f->anchored ? "the ledger's anchor is missing" : NULL;
+                return f->used ? REASON_MISSING : REASON_NONE;
         if (read < 0)
-                return "the ledger's anchor cannot be read";
+                return REASON_UNREADABLE;
         if (!streq(a->installation, l->installation))
-                return "the ledger's anchor belongs to another ledger";
+                return REASON_FOREIGN;
         if (a->event > f->head.event || a->epoch > f->epoch)
-                return "the ledger is older than its anchor: a backup was put back";
+                return REASON_OLDER;
         if (a->event > 0 && !streq(a->chain, f->chain_at_anchor))
-                return "the ledger's past is not the one that its anchor knows";
-        return NULL;
+                return REASON_PAST;
+        return REASON_NONE;
 }
 
 /* ---- holding ---- */
@@ -210,12 +251,14 @@ static int value_set_json(Ledger *l, const char *name, json_t *taken, Error *ret
         return text ? ledger_value_set(l, name, text, reterr) : -ENOMEM;
 }
 
-static int hold_event(Ledger *l, const char *sentence, int64_t missing, int64_t gap_ms,
+/* What is checked ever after (events.c). */
+static int hold_event(Ledger *l, const char *sentence, int64_t missing, int64_t gap_ms, bool doubt,
                       int64_t time_ms, Error *reterr) {
         char data[128];
 
-        snprintf(data, sizeof(data), "{\"missing\":%" PRId64 ",\"gap_ms\":%" PRId64 "}", missing,
-                 gap_ms);
+        snprintf(data, sizeof(data),
+                 "{\"missing\":%" PRId64 ",\"gap_ms\":%" PRId64 ",\"doubt\":%s}", missing, gap_ms,
+                 doubt ? "true" : "false");
         return ledger_event_add(l,
                                 &(Event){ .time_ms = time_ms,
                                           .kind = (char *) "ledger.held",
@@ -241,21 +284,39 @@ static int64_t lost_from(Ledger *l, const Found *f) {
                        : f->head.time_ms;
 }
 
-static int hold(Ledger *l, const char *why, const Anchor *a, const Found *f, Error *reterr) {
-        auto_cleanup(freep) char *sentence = NULL;
-        int64_t missing = a->event > f->head.event ? a->event - f->head.event : 0;
-        int64_t gap_ms = a->time_ms > f->head.time_ms ? a->time_ms - f->head.time_ms : 0;
-        int64_t time_ms = f->head.time_ms + gap_ms;
+/* How much is missing, where that can be told. */
+static char *sentence_of(const char *why, int64_t missing, const Found *f, int64_t gap_ms) {
         char gap[TIME_TEXT_MAX];
+
+        if (missing <= 0)
+                return strdup(why);
+        if (f->head.event == 0)
+                return str_format("%s, all its events are missing (%" PRId64 ")", why, missing);
+        duration_format(gap_ms, gap);
+        return str_format("%s, %" PRId64 " event%s of %s %s missing", why, missing,
+                          missing == 1 ? "" : "s", gap, missing == 1 ? "is" : "are");
+}
+
+static int64_t missing_of(const Anchor *a, const Found *f) {
+        return a->event > f->head.event ? a->event - f->head.event : 0;
+}
+
+static int64_t gap_of(const Anchor *a, const Found *f) {
+        return f->head.event > 0 && a->time_ms > f->head.time_ms ? a->time_ms - f->head.time_ms : 0;
+}
+
+static int hold(Ledger *l, Reason reason, const Anchor *a, const Found *f, int64_t now_ms,
+                Error *reterr) {
+        int64_t missing = missing_of(a, f), gap_ms = gap_of(a, f), time_ms = now_ms;
+        auto_cleanup(freep) char *sentence = sentence_of(reasons[reason], missing, f, gap_ms);
         int r;
 
-        duration_format(gap_ms, gap);
-        sentence = missing > 0 ? str_format("%s, %" PRId64 " events of %s are missing", why,
-                                            missing, gap)
-                               : strdup(why);
         if (!sentence)
                 return -ENOMEM;
-        l->first_missing = missing > 0 ? f->head.event + 1 : 0;
+        if (time_ms < f->head.time_ms)
+                time_ms = f->head.time_ms;
+        if (time_ms < a->time_ms)
+                time_ms = a->time_ms;
         r = value_set_json(l, "frozen",
                            json_pack("{s:s, s:s, s:I, s:b}", "by", "ledger", "reason", sentence,
                                      "since_ms", (json_int_t) time_ms, "clock", 0),
@@ -270,7 +331,7 @@ static int hold(Ledger *l, const char *why, const Anchor *a, const Found *f, Err
         if (r == 0)
                 r = ledger_value_set(l, "copied", NULL, reterr);
         if (r == 0)
-                r = hold_event(l, sentence, missing, gap_ms, time_ms, reterr);
+                r = hold_event(l, sentence, missing, gap_ms, is_doubtful(reason), time_ms, reterr);
         if (r < 0) {
                 ledger_rollback(l);
                 return r;
@@ -281,6 +342,23 @@ static int hold(Ledger *l, const char *why, const Anchor *a, const Found *f, Err
 
 const char *ledger_held(const Ledger *l) {
         return l->held;
+}
+
+int ledger_hold(Ledger *l, char **ret, Error *reterr) {
+        auto_cleanup(freep) char *text = NULL;
+        json_auto_t *value = NULL;
+        const char *reason;
+        int r;
+
+        r = ledger_value_get(l, "held", &text, NULL);
+        if (r < 0)
+                return r == -ENOENT ? r : error_set(reterr, r, "Cannot read whether it is held");
+        value = json_loads(text, 0, NULL);
+        if (json_object_get(value, "released_ms"))
+                return -ENOENT;
+        reason = json_string_value(json_object_get(value, "reason"));
+        *ret = strdup(reason ? reason : "for a reason that cannot be read");
+        return *ret ? 0 : -ENOMEM;
 }
 
 /* ---- the ledger's steps ---- */
@@ -294,31 +372,65 @@ static char *anchor_path(const LedgerOptions *o) {
                           o->path);
 }
 
-/* A failure is no failure of the turn: the anchor stays behind, and is tried again. */
-static void anchor_drop(Ledger *l, int64_t epoch) {
-        auto_error e = { 0 };
+static int anchor_drop(Ledger *l, int64_t epoch, Error *reterr) {
         Anchor a = { .epoch = epoch };
         int r;
 
         memcpy(a.installation, l->installation, sizeof(a.installation));
-        r = event_at(l, 0, &a, &e);
-        if (r == 0 && a.time_ms < l->anchor.time_ms)
+        r = event_at(l, 0, &a, reterr);
+        if (r < 0)
+                return r;
+        if (a.time_ms < l->anchor.time_ms)
                 a.time_ms = l->anchor.time_ms;
         crash_point("ledger.anchor.before");
-        if (r == 0)
-                r = anchor_write(l, &a, &e);
+        r = anchor_write(l, &a, reterr);
         crash_point("ledger.anchor.after");
-        if (r < 0) {
-                log_debug("anchor: %s", error_text(&e, r));
-                return;
-        }
+        if (r < 0)
+                return r;
         l->anchor = a;
         l->n_events = 0;
+        return 0;
+}
+
+/* A failure is no failure of the turn: the anchor stays behind, and is tried again. */
+static void anchor_try(Ledger *l, int64_t epoch) {
+        auto_error e = { 0 };
+        int r = anchor_drop(l, epoch, &e);
+
+        if (r < 0)
+                log_debug("anchor: %s", error_text(&e, r));
+}
+
+/* Before anything stands in the ledger: the epoch first, then its anchor. A kill in between leaves a ledger
+ * in which nothing stands. */
+static int anchor_begin(Ledger *l, Error *reterr) {
+        int r;
+
+        l->epoch = 1;
+        r = ledger_value_set(l, "epoch", "1", reterr);
+        if (r == 0)
+                r = ledger_commit(l, reterr);
+        if (r == 0 && l->anchor.epoch == 0)
+                r = anchor_drop(l, l->epoch, reterr); /* once more, for its words */
+        l->n_events = LIMIT_ANCHOR_EVENTS;            /* the first turn is followed by another */
+        return r;
+}
+
+/* What the next start will find. */
+static int anchor_look(Ledger *l, Reason reason, const Anchor *a, const Found *f) {
+        if (reason != REASON_FOREIGN)
+                l->anchor = *a;
+        if (reason == REASON_NONE)
+                return 0;
+        l->held = sentence_of(reasons[reason], missing_of(a, f), f, gap_of(a, f));
+        if (is_doubtful(reason))
+                l->doubt = reasons[reason];
+        return l->held ? 0 : -ENOMEM;
 }
 
 int anchor_open(Ledger *l, const LedgerOptions *o, Error *reterr) {
         Anchor a = { 0 };
-        const char *why;
+        Reason reason;
         Found f;
         int r, read;
 
@@ -327,50 +439,46 @@ int anchor_open(Ledger *l, const LedgerOptions *o, Error *reterr) {
         l->anchor_path = anchor_path(o);
         if (!l->anchor_path)
                 return -ENOMEM;
+        /* The anchor first: a daemon may be writing, and the ledger is never behind it. */
         read = anchor_read(l, &a);
         r = found_load(l, &a, &f, reterr);
         if (r < 0)
                 return r;
+        reason = reason_of(l, read, &a, &f);
+        if (o->read_only)
+                return anchor_look(l, reason, &a, &f);
         l->epoch = (f.epoch > a.epoch ? f.epoch : a.epoch) + 1;
-        l->anchored = f.anchored;
-        why = why_held(l, read, &a, &f);
-        if (why)
-                return hold(l, why, &a, &f, reterr);
+        if (reason != REASON_NONE)
+                return hold(l, reason, &a, &f, o->now_ms, reterr);
         l->anchor = a;
+        if (read == -ENOENT)
+                return anchor_begin(l, reterr);
         /* A start that was killed left it behind; this one may end before its first commit. */
-        if (a.epoch > 0 && f.head.event > a.event)
-                anchor_drop(l, a.epoch);
+        if (f.head.event > a.event)
+                anchor_try(l, a.epoch);
         return 0;
 }
 
 int anchor_before_commit(Ledger *l, Error *reterr) {
         char epoch[24];
-        int r = 0;
 
-        if (l->epoch == 0)
+        if (l->epoch == 0 || l->epoch_written)
                 return 0;
-        if (!l->epoch_written) {
-                snprintf(epoch, sizeof(epoch), "%" PRId64, l->epoch);
-                r = ledger_value_set(l, "epoch", epoch, reterr);
-        }
-        if (r == 0 && !l->anchored && l->anchor.epoch > 0)
-                r = ledger_value_set(l, "anchored", "1", reterr);
-        return r;
+        snprintf(epoch, sizeof(epoch), "%" PRId64, l->epoch);
+        return ledger_value_set(l, "epoch", epoch, reterr);
 }
 
 void anchor_after_commit(Ledger *l) {
         if (l->epoch == 0)
                 return;
-        if (l->anchor.epoch > 0)
-                l->anchored = true; /* anchor_before_commit() wrote it, if it was not there */
         l->epoch_written = true;
         if (l->anchor.epoch != l->epoch || l->n_events >= LIMIT_ANCHOR_EVENTS)
-                anchor_drop(l, l->epoch);
+                anchor_try(l, l->epoch);
 }
 
 void anchor_close(Ledger *l) {
         if (l->epoch_written && (l->anchor.epoch != l->epoch || l->n_events > 0))
-                anchor_drop(l, l->epoch);
+                anchor_try(l, l->epoch);
         free(l->anchor_path);
         free(l->held);
 }

@@ -3,8 +3,10 @@
  * after it, and nobody without the key can add a row or link the rest anew. The end is held by the
  * anchor (anchor.c). */
 #include <inttypes.h>
+#include <jansson.h>
 #include <stdio.h>
 
+#include "orchestrator/base/time.h"
 #include "orchestrator/ledger/private.h"
 
 #define COLUMNS "number, time_ms, environment_id, project_id, kind, actor, trace, text, data"
@@ -133,38 +135,98 @@ int ledger_event_last_ms(Ledger *l, int64_t *ret, Error *reterr) {
         return 0;
 }
 
-int ledger_verify_events(Ledger *l, int64_t *ret_first_bad, Error *reterr) {
-        auto_cleanup(db_query_donep) DbQuery *q = NULL;
-        auto_cleanup(freep) char *before = strdup(CHAIN_START);
-        int64_t expected = 0;
+/* ---- checking ---- */
+
+typedef struct Walk {
+        Ledger *l;
+        Findings *f;
+        int64_t next; /* the number that comes next */
+        char *before; /* the chain before it */
+} Walk;
+
+static void walk_done(Walk *w) {
+        free(w->before);
+}
+
+/* Says itself that others before it were lost (anchor.c). */
+static int check_held(Walk *w, const Event *e) {
+        json_auto_t *data = e->data ? json_loads(e->data, 0, NULL) : NULL;
+        int64_t missing = json_integer_value(json_object_get(data, "missing"));
+        char when[TIME_TEXT_MAX];
+
+        if (!w->f->lost || !streq(e->kind, "ledger.held"))
+                return 0;
+        time_format(e->time_ms, when);
+        if (missing > 0)
+                return finding_range(w->f, e->number, e->number + missing - 1, ", noticed at ",
+                                     when);
+        return !json_is_true(json_object_get(data, "doubt"))
+                       ? 0
+                       : finding(w->f, e->number,
+                                 "whether others stood where event %lld is cannot be shown, "
+                                 "noticed at %s: %s",
+                                 (long long) e->number, when, e->text);
+}
+
+/* after_gap: what it was linked to is not there, so its chain proves nothing. */
+static int check_row(Walk *w, DbQuery *q, int64_t number, bool after_gap) {
+        auto_cleanup(event_done) Event row = { 0 };
+        char chain[SHA256_HEX];
         int r;
 
-        if (!before)
+        for (size_t i = 0; i <= N_ELEMENTS(columns); i++)
+                if (!db_is_plain(q, (int) i))
+                        return finding(w->f, number, "event %lld has more in it than it shows",
+                                       (long long) number);
+        r = row_load(q, columns, N_ELEMENTS(columns), &row, sizeof(row), NULL);
+        if (r == -EBADMSG)
+                return finding(w->f, number, "event %lld lacks something", (long long) number);
+        if (r == 0)
+                r = event_chain(w->l, w->before, &row, chain);
+        if (r < 0 || after_gap)
+                return r;
+        if (!streq_null(db_text(q, N_ELEMENTS(columns)), chain))
+                return finding(w->f, number,
+                               "event %lld does not follow from the one before it: one of "
+                               "them was changed",
+                               (long long) number);
+        return check_held(w, &row);
+}
+
+static int check_next(Walk *w, DbQuery *q) {
+        int64_t number = db_int(q, 0), expected = w->next;
+        int r = 0;
+
+        if (number < 1)
+                return finding(w->f, number,
+                               "there is an event %lld, but their numbers begin with 1",
+                               (long long) number);
+        w->next = number + 1;
+        if (number > expected)
+                r = finding_range(w->f, expected, number - 1, "", "");
+        if (r == 0)
+                r = check_row(w, q, number, number > expected);
+        /* On from its own chain: the next one is not blamed for it. */
+        return r < 0 ? r : str_replace(&w->before, db_text(q, N_ELEMENTS(columns)) ?: "");
+}
+
+int events_check(Ledger *l, Findings *f, Error *reterr) {
+        auto_cleanup(walk_done) Walk w = { .l = l, .f = f, .next = 1 };
+        auto_cleanup(db_query_donep) DbQuery *q = NULL;
+        int r;
+
+        w.before = strdup(CHAIN_START);
+        if (!w.before)
                 return -ENOMEM;
         r = db_query(l->db, "SELECT " COLUMNS ", chain FROM event ORDER BY number", &q, reterr);
         if (r < 0)
                 return r;
         while ((r = db_step(q, reterr)) > 0) {
-                auto_cleanup(event_done) Event row = { 0 };
-                char chain[SHA256_HEX];
-
-                r = row_load(q, columns, N_ELEMENTS(columns), &row, sizeof(row), reterr);
-                if (r < 0)
-                        return r;
-                r = event_chain(l, before, &row, chain);
-                if (r < 0)
-                        return r;
-                if (row.number != ++expected ||
-                    !streq_null(db_text(q, N_ELEMENTS(columns)), chain)) {
-                        *ret_first_bad = row.number;
-                        return 0;
-                }
-                r = str_replace(&before, chain);
+                r = check_next(&w, q);
                 if (r < 0)
                         return r;
         }
-        if (r < 0)
-                return r;
-        *ret_first_bad = l->anchor.event > expected ? expected + 1 : l->first_missing;
-        return 0;
+        if (r == 0 && l->anchor.event >= w.next)
+                r = finding_range(f, w.next, l->anchor.event, ", the newest ones", "");
+        return r;
 }

@@ -81,37 +81,44 @@ int ledger_check_whole(Db *db, Error *reterr) {
         return 0;
 }
 
-/* Secrets and the event chain depend on the key: another one in its place must not go unnoticed. */
-static int check_key(Ledger *l, bool fresh, Error *reterr) {
-        auto_cleanup(freep) char *known = NULL;
+/* Secrets and the event chain depend on the key: another one in its place must not go unnoticed, and none is
+ * made where there was one. known: what the ledger says of its key, NULL before it has one. */
+static int load_key(Ledger *l, const LedgerOptions *o, const char *known, Error *reterr) {
         char proof[SHA256_HEX];
         int r;
 
-        r = ledger_proof(l, "key", "", 0, proof);
-        if (r < 0)
-                return r;
-        if (fresh)
-                return ledger_value_set(l, "key", proof, reterr);
-        r = ledger_value_get(l, "key", &known, reterr);
-        if (r < 0)
-                return r;
-        if (!streq(known, proof))
+        r = seal_key_load(o->key_path, l->key, NULL);
+        if (r == -ENOENT && (known || o->read_only))
+                return error_set(reterr, -ENOKEY,
+                                 "Its key '%s' is missing. Put your copy of it back: without it "
+                                 "neither the secrets of the previews nor the log of events can be "
+                                 "read, and nothing else opens this ledger",
+                                 o->key_path);
+        if (r == -ENOENT)
+                r = seal_key_make(o->key_path, l->key, reterr);
+        else if (r < 0)
+                r = seal_key_load(o->key_path, l->key, reterr); /* for its words */
+        if (r == 0)
+                r = ledger_key_for(l, "event", l->event_key);
+        if (r == 0)
+                r = ledger_proof(l, "key", "", 0, proof);
+        if (r == 0 && known && !streq(known, proof))
                 return error_set(reterr, -EKEYREJECTED,
                                  "The key file is not the one that this ledger was made with; put "
                                  "that one back");
-        return 0;
+        return r < 0 || known || o->read_only ? r : ledger_value_set(l, "key", proof, reterr);
 }
 
-static int load_installation(Ledger *l, const LedgerOptions *o, Error *reterr) {
-        auto_cleanup(freep) char *id = NULL;
+static int load_identity(Ledger *l, const LedgerOptions *o, Error *reterr) {
+        auto_cleanup(freep) char *id = NULL, *known = NULL;
         int r;
 
         r = ledger_value_get(l, "installation", &id, NULL);
-        if (r == -ENOENT) {
+        if (r == -ENOENT && !o->read_only) {
+                r = load_key(l, o, NULL, reterr);
                 id_make(o->random, 'i', l->installation);
-                r = ledger_value_set(l, "installation", l->installation, reterr);
                 if (r == 0)
-                        r = check_key(l, true, reterr);
+                        r = ledger_value_set(l, "installation", l->installation, reterr);
                 return r < 0 ? r : ledger_commit(l, reterr);
         }
         if (r < 0)
@@ -119,15 +126,36 @@ static int load_installation(Ledger *l, const LedgerOptions *o, Error *reterr) {
         if (strlen(id) != ID_SIZE - 1)
                 return error_set(reterr, -EBADMSG, "The ledger's installation id is damaged");
         memcpy(l->installation, id, ID_SIZE);
-        return check_key(l, false, reterr);
+        r = ledger_value_get(l, "key", &known, reterr);
+        return r < 0 ? r : load_key(l, o, known, reterr);
 }
 
 static int db_get(Ledger *l, const LedgerOptions *o, Error *reterr) {
+        if (o->read_only)
+                return db_open_to_read(o->path, o->vfs, &l->db, reterr);
         if (!o->db)
                 return db_open(o->path, o->vfs, &l->db, reterr);
         l->db = o->db;
         l->lent = true;
         return 0;
+}
+
+static int open_steps(Ledger *l, const LedgerOptions *o, Error *reterr) {
+        int r = o->read_only ? 0 : file_make(o, reterr);
+
+        if (r == 0)
+                r = db_get(l, o, reterr);
+        if (r == 0 && !o->read_only)
+                r = set_up(l, o, reterr);
+        if (r == 0)
+                r = o->read_only ? schema_check(l->db, reterr) : schema_migrate(l->db, reterr);
+        if (r == 0 && !o->fast)
+                r = ledger_check_whole(l->db, reterr);
+        if (r == 0)
+                r = load_identity(l, o, reterr);
+        if (r == 0 && !o->read_only)
+                r = signing_open(l, o, reterr);
+        return r == 0 ? anchor_open(l, o, reterr) : r;
 }
 
 int ledger_open(const LedgerOptions *o, Ledger **ret, Error *reterr) {
@@ -141,25 +169,7 @@ int ledger_open(const LedgerOptions *o, Ledger **ret, Error *reterr) {
                 return -ENOMEM;
         if (o->vfs && !(l->vfs = strdup(o->vfs)))
                 return -ENOMEM;
-        r = file_make(o, reterr);
-        if (r == 0)
-                r = db_get(l, o, reterr);
-        if (r == 0)
-                r = set_up(l, o, reterr);
-        if (r == 0)
-                r = schema_migrate(l->db, reterr);
-        if (r == 0 && !o->fast)
-                r = ledger_check_whole(l->db, reterr);
-        if (r == 0)
-                r = seal_key_load(o->key_path, l->key, reterr);
-        if (r == 0)
-                r = ledger_key_for(l, "event", l->event_key);
-        if (r == 0)
-                r = load_installation(l, o, reterr);
-        if (r == 0)
-                r = signing_open(l, o, reterr);
-        if (r == 0)
-                r = anchor_open(l, o, reterr);
+        r = open_steps(l, o, reterr);
         if (r < 0)
                 return error_prefix(reterr, r, "Cannot open the ledger '%s'", o->path);
         *ret = TAKE(l);

@@ -27,6 +27,8 @@ typedef struct LedgerOptions {
         struct Db *db; /* tests only: path, open already, with its pragmas; it stays so. Or NULL */
         const char *anchor_path; /* NULL: "STATE/ledger.anchor"; with fast, none */
         bool new_signing_key;    /* a person said that the one in use may be replaced */
+        bool read_only; /* to look at one that may be in use: nothing is made, brought along or held */
+        int64_t now_ms; /* wall clock, for what is noticed now; 0: not known */
 } LedgerOptions;
 
 int ledger_open(const LedgerOptions *options, Ledger **ret, Error *reterr);
@@ -34,10 +36,12 @@ Ledger *ledger_close(Ledger *l);
 int ledger_commit(Ledger *l, Error *reterr); /* 0 also when nothing was written */
 void ledger_rollback(Ledger *l);
 /* Why this ledger was found not to be the newest one (a backup was put back) when it was opened; NULL when
- * all is well. It has then set the value "frozen", as the engine's freeze does, and "held" (JSON: reason,
+ * all is well. Of one that is only read: why its next start will find that. It has then set the value "frozen", as the engine's freeze does, and "held" (JSON: reason,
  * since_ms, from_ms: what it knows ends there, gap_ms, missing: number of events), which stays for people to
  * read; the release adds released_ms. */
 const char *ledger_held(const Ledger *l);
+/* Why it is held, now or since an earlier start: owned; -ENOENT when it is not, or was released. */
+int ledger_hold(Ledger *l, char **ret, Error *reterr);
 /* True when the turn has written something. */
 bool ledger_is_open(const Ledger *l);
 /* A part of the turn that can be undone on its own; parts do not nest. */
@@ -368,9 +372,13 @@ int ledger_outbox_next(Ledger *l, int64_t *ret,
                        Error *reterr); /* smallest not_before_ms, INT64_MAX */
 int ledger_outbox_update(Ledger *l, const OutboxItem *o, Error *reterr);
 
-/* Checks the event chain from its beginning, and its end against the anchor; *ret_first_bad is 0 when it
- * holds, else the number of the first event that is wrong or missing. */
+/* Checks the event chain from its beginning, and its end against the anchor: 0 when it holds; 1 when it does
+ * not, then *ret_first_bad is the number of the first event that is wrong or missing. */
 int ledger_verify_events(Ledger *l, int64_t *ret_first_bad, Error *reterr);
+/* The same and everything else that can be checked, also what was noticed before: one sentence for each thing
+ * that does not hold. Returns their number. */
+int ledger_verify(Ledger *l, void (*found)(void *userdata, const char *sentence), void *userdata,
+                  Error *reterr);
 /* Writes what is committed, as one file, while the ledger is in use; replaces path as a whole. */
 int ledger_backup(Ledger *l, const char *path, Error *reterr);
 /* The same for a ledger that another process has open. */

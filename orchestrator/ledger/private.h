@@ -29,13 +29,13 @@ struct Ledger {
         bool open;  /* the turn's transaction has begun */
         int broken; /* a write of this turn failed in a way that may have lost others */
 
-        char *anchor_path;            /* NULL: none is kept */
-        Anchor anchor;                /* as it stands in the file; epoch 0: not yet */
-        int64_t epoch;                /* of this start; 0: before the anchor was compared */
-        bool epoch_written, anchored; /* the ledger says so, committed */
-        unsigned n_events;            /* since the anchor */
-        char *held;                   /* why, or NULL */
-        int64_t first_missing;        /* event; 0: none */
+        char *anchor_path;  /* NULL: none is kept */
+        Anchor anchor;      /* as it stands in the file; epoch 0: not yet */
+        int64_t epoch;      /* of this start; 0: before the anchor was compared */
+        bool epoch_written; /* the ledger says so, committed */
+        unsigned n_events;  /* since the anchor */
+        char *held;         /* why, or NULL */
+        const char *doubt;  /* of one that is only read: why its end proves nothing, or NULL */
 };
 
 /* Every write starts here: begins the turn's transaction, refuses after a failure of the same turn. */
@@ -137,6 +137,21 @@ int ledger_proof(const Ledger *l, const char *purpose, const void *data, size_t 
                  char ret[static SHA256_HEX]);
 int ledger_check_whole(Db *db, Error *reterr);
 
+/* ---- what a check finds ---- */
+
+typedef struct Findings {
+        void (*found)(void *userdata, const char *sentence); /* or NULL */
+        void *userdata;
+        bool lost;         /* also what was noticed before, and cannot be put right any more */
+        int64_t first_bad; /* event of the first finding */
+        int n;
+} Findings;
+
+/* Both 0 or -ENOMEM. */
+int finding(Findings *f, int64_t event, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+int finding_range(Findings *f, int64_t first, int64_t last, const char *more, const char *words);
+int events_check(Ledger *l, Findings *f, Error *reterr);
+
 /* anchor.c */
 int anchor_open(Ledger *l, const LedgerOptions *o, Error *reterr);
 int anchor_before_commit(Ledger *l, Error *reterr);
@@ -149,3 +164,5 @@ int signing_keys(Ledger *l, json_t **ret, Error *reterr); /* every public key th
 
 /* schema.c */
 int schema_migrate(Db *db, Error *reterr);
+/* Is it a ledger, and of a format that can be read? */
+int schema_check(Db *db, Error *reterr);

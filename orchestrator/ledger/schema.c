@@ -199,7 +199,7 @@ static int migrate_one(Db *db, size_t number, Error *reterr) {
         return r;
 }
 
-int schema_migrate(Db *db, Error *reterr) {
+static int version_read(Db *db, int64_t *ret, Error *reterr) {
         int64_t version = 0, application = 0, tables = 0;
         int r;
 
@@ -217,6 +217,25 @@ int schema_migrate(Db *db, Error *reterr) {
                                  "The ledger has format %lld, this program knows up to %zu: it was "
                                  "written by a newer mayfly, run that one",
                                  (long long) version, N_ELEMENTS(migrations));
+        *ret = version;
+        return 0;
+}
+
+int schema_check(Db *db, Error *reterr) {
+        int64_t version = 0;
+        int r = version_read(db, &version, reterr);
+
+        if (r == 0 && version == 0)
+                return error_set(reterr, -EINVAL, "This file is not a ledger of mayfly");
+        return r;
+}
+
+int schema_migrate(Db *db, Error *reterr) {
+        int64_t version = 0;
+        int r = version_read(db, &version, reterr);
+
+        if (r < 0)
+                return r;
         for (size_t i = (size_t) version + 1; i <= N_ELEMENTS(migrations); i++) {
                 r = migrate_one(db, i, reterr);
                 if (r < 0)

@@ -70,3 +70,85 @@ def test_what_is_acknowledged_after_a_reader_is_kept(lonely, reader):
     lonely.start()
     assert "dear" in json.dumps(frozen(lonely))
     lonely.ok("unfreeze")
+
+
+def edit(daemon, *statements):
+    """Somebody with a database tool, and no respect for triggers. The daemon is stopped."""
+    db = sqlite3.connect(daemon.state / "ledger.db")
+    for trigger, in db.execute("SELECT name FROM sqlite_schema WHERE type = 'trigger'").fetchall():
+        db.execute(f"DROP TRIGGER {trigger}")
+    for statement in statements:
+        db.execute(statement)
+    db.commit()
+    db.close()
+
+
+def some_events(daemon, n=5):
+    for i in range(n):
+        daemon.ok("freeze", "--reason", str(i))
+        daemon.ok("unfreeze")
+    return max(e["number"] for e in json.loads(daemon.ok("events", "--json", "-n", "1000"))["events"])
+
+
+def test_what_was_cut_off_is_told_ever_after(lonely):
+    lonely.start()
+    last = some_events(lonely)
+    lonely.stop()
+    edit(lonely, f"DELETE FROM event WHERE number > {last - 3}")
+    lost = f"events {last - 2} to {last} are missing"
+    for _ in range(2):
+        status, words = verify(lonely)
+        assert status == 1 and f"{lost}, the newest ones" in words and "The next start will be held" in words
+    lonely.start()
+    assert f"{lost}, noticed at 20" in verify(lonely)[1]
+    lonely.ok("unfreeze")
+    lonely.stop()
+    lonely.start()
+    status, words = verify(lonely)
+    assert status == 1 and f"{lost}, noticed at 20" in words and "held" not in words
+
+
+def test_no_change_hides_another(lonely):
+    lonely.start()
+    some_events(lonely)
+    assert verify(lonely) == (0, "Every event is as it was written\n")
+    lonely.stop()
+    copy = "time_ms, environment_id, project_id, kind, actor, trace, text, data, chain FROM event WHERE number = 2"
+    edit(lonely, "UPDATE event SET text = text || char(0) || 'evil' WHERE number = 3",
+         f"INSERT INTO event SELECT 0, {copy}", "UPDATE event SET actor = 'nobody' WHERE number = 5")
+    status, words = verify(lonely)
+    assert status == 1
+    assert "an event 0" in words and "event 3 has more in it" in words and "event 5 does not follow" in words
+
+
+def test_a_running_daemon_is_verified_without_a_word_to_it(lonely):
+    """Nothing is written, and nothing changes for the daemon, however often somebody looks."""
+    lonely.start()
+    some_events(lonely)
+    before = {name: (lonely.state / name).read_bytes() for name in ("ledger.db", "ledger.db-wal", "ledger.anchor")}
+    for _ in range(3):
+        assert verify(lonely)[0] == 0
+    assert before == {name: (lonely.state / name).read_bytes() for name in before}
+    some_events(lonely)
+    lonely.kill()
+    assert verify(lonely)[0] == 0  # its WAL lies there
+    lonely.start()
+    assert verify(lonely)[0] == 0 and not frozen(lonely)
+    lonely.stop()
+    assert verify(lonely)[0] == 0
+    lonely.start()
+
+
+def test_a_lost_key_is_said(lonely):
+    lonely.start()
+    lonely.stop()
+    (lonely.state / "key").rename(lonely.folder / "away")
+    for _ in range(2):
+        status, words = verify(lonely)
+        assert status == 1 and "is missing" in words
+        lonely.start(wait=False)
+        assert lonely.process.wait(30) == 1
+        assert f"'{lonely.state}/key' is missing" in lonely.log_text() and not (lonely.state / "key").exists()
+    (lonely.folder / "away").rename(lonely.state / "key")
+    lonely.start()
+    assert not frozen(lonely)

@@ -288,12 +288,21 @@ void project_known(Fixture *f) {
         assert_int_equal(engine_turn(f->engine, NULL), 0);
 }
 
-int set_up(void **state) {
+static int set_up_as(void **state, bool anchored) {
         Fixture *f = world_new();
 
+        f->anchored = anchored;
         project_known(f);
         *state = f;
         return 0;
+}
+
+int set_up(void **state) {
+        return set_up_as(state, false);
+}
+
+int set_up_anchored(void **state) {
+        return set_up_as(state, true);
 }
 
 int tear_down(void **state) {

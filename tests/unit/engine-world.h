@@ -67,7 +67,7 @@ typedef struct Fixture {
         bool watch_dies;   /* every watch ends at once */
         bool front_late;   /* questions wait for front_answers() */
         Question question; /* the one that waits */
-        bool anchored;     /* the ledger of the next daemon_up() is synced and has its anchor */
+        bool anchored;     /* the ledger is synced and has its anchor */
         /* The file at a commit, "" for the usual score.yaml, NULL when there is none; NULL: the usual ones. */
         const char *(*file)(const char *commit, const char *path);
         struct Db *lent;   /* the ledger's database, open already; NULL: the file db */
@@ -75,6 +75,7 @@ typedef struct Fixture {
 } Fixture;
 
 int set_up(void **state); /* the daemon runs and knows the project "shop" */
+int set_up_anchored(void **state);
 int tear_down(void **state);
 Fixture *world_new(void); /* before its first daemon */
 /* The same without a folder: its ledger lies in a database that is open and stays so. */

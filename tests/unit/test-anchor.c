@@ -110,6 +110,43 @@ static void assert_released_for_good(Fixture *f) {
         assert_null(ledger_held(f->ledger));
 }
 
+typedef struct Said {
+        int n;
+        char all[1000];
+} Said;
+
+static void on_found(void *userdata, const char *sentence) {
+        Said *said = userdata;
+        size_t at = strlen(said->all);
+
+        said->n++;
+        snprintf(said->all + at, sizeof(said->all) - at, "%s\n", sentence);
+}
+
+/* By a ledger that is in use, and by somebody who only looks: this one thing, or nothing. */
+static void assert_found(Fixture *f, const char *sentence) {
+        LedgerOptions o = {
+                .path = f->db, .key_path = f->key, .random = &random_system, .read_only = true
+        };
+        auto_cleanup(ledger_closep) Ledger *looked = NULL;
+        Ledger *all[2] = { f->ledger };
+        auto_error e = { 0 };
+
+        if (ledger_open(&o, &looked, &e) < 0)
+                fail_msg("%s", error_text(&e, 0));
+        all[1] = looked;
+        for (size_t i = 0; i < 2; i++) {
+                Said said = { 0 };
+
+                if (!all[i])
+                        continue;
+                assert_int_equal(ledger_verify(all[i], on_found, &said, NULL), sentence ? 1 : 0);
+                assert_int_equal(said.n, sentence ? 1 : 0);
+                if (sentence && !strstr(said.all, sentence))
+                        fail_msg("%s", said.all);
+        }
+}
+
 static void test_not_held_in_ordinary_life(void **state) {
         Fixture *f = *state;
 
@@ -138,9 +175,10 @@ static void test_an_older_file_is_held(void **state) {
         assert_frozen(f, "the ledger is older than its anchor: a backup was put back");
         assert_non_null(strstr(ledger_held(f->ledger), "7 events"));
         assert_int_equal(newest(f->ledger), 11); /* and the log says so */
-        assert_int_equal(ledger_verify_events(f->ledger, &bad, NULL), 0);
-        assert_int_equal(bad, 11);
         assert_released_for_good(f);
+        /* also when it was released, and wherever else it was noticed */
+        assert_found(f, "events 11 to 17 are missing, noticed at ");
+        assert_int_equal(ledger_verify_events(f->ledger, &bad, NULL), 0);
 }
 
 /* The same number of events, but an earlier start: what is missing left no event. */
@@ -275,7 +313,6 @@ static void test_a_start_that_commits_nothing_brings_it_up(void **state) {
 static void test_a_backup_is_whole_and_held(void **state) {
         Fixture *f = *state;
         auto_error e = { 0 };
-        int64_t bad = -1;
 
         add_events(f->ledger, 5);
         assert_int_equal(ledger_backup(f->ledger, f->saved, NULL), 0);
@@ -292,15 +329,13 @@ static void test_a_backup_is_whole_and_held(void **state) {
         reopen(f);
         assert_frozen(f, "a backup was put in the ledger's place, 2 events");
         assert_int_equal(ledger_value_get(f->ledger, "x", &(char *){ NULL }, NULL), -ENOENT);
-        assert_int_equal(ledger_verify_events(f->ledger, &bad, NULL), 0);
-        assert_int_equal(bad, 6);
+        assert_found(f, "events 6 to 7 are missing, noticed at ");
         assert_released_for_good(f);
 }
 
 /* On another machine there is no anchor: the backup itself says what it is. */
 static void test_a_backup_without_anchor_is_held(void **state) {
         Fixture *f = *state;
-        int64_t bad = -1;
 
         add_events(f->ledger, 5);
         assert_int_equal(ledger_backup(f->ledger, f->saved, NULL), 0);
@@ -309,8 +344,7 @@ static void test_a_backup_without_anchor_is_held(void **state) {
         copy(f->saved, f->db);
         reopen(f);
         assert_frozen(f, "a backup was put in the ledger's place");
-        assert_int_equal(ledger_verify_events(f->ledger, &bad, NULL), 0);
-        assert_int_equal(bad, 0);
+        assert_found(f, NULL);
         assert_released_for_good(f);
 }
 
@@ -332,13 +366,32 @@ static void test_a_backup_that_fails_leaves_the_last_one(void **state) {
 }
 
 static void test_another_key_is_refused(void **state) {
+        static const char other[32] = "another";
         Fixture *f = *state;
         auto_error e = { 0 };
 
         f->ledger = ledger_close(f->ledger);
-        assert_int_equal(unlink(f->key), 0);
+        assert_int_equal(write_file(f->key, other, sizeof(other), 0600, NULL), 0);
         assert_int_equal(open_it(f, &e), -EKEYREJECTED);
         assert_non_null(strstr(e.message, "key file is not the one"));
+}
+
+static void test_a_lost_key_is_missed(void **state) {
+        Fixture *f = *state;
+        auto_error e = { 0 }, again = { 0 };
+        char away[80];
+        struct stat st;
+
+        snprintf(away, sizeof(away), "%s.away", f->key);
+        f->ledger = ledger_close(f->ledger);
+        assert_int_equal(rename(f->key, away), 0);
+        assert_int_equal(open_it(f, &e), -ENOKEY);
+        assert_non_null(strstr(e.message, "is missing"));
+        assert_int_equal(open_it(f, &again), -ENOKEY);
+        assert_int_equal(stat(f->key, &st), -1); /* and no other was made */
+        assert_int_equal(rename(away, f->key), 0);
+        reopen(f);
+        assert_null(ledger_held(f->ledger));
 }
 
 /* A writer is killed at any moment: nothing acknowledged is lost, and nobody cries wolf. */
@@ -408,6 +461,7 @@ int main(void) {
                 WITH(test_a_backup_without_anchor_is_held),
                 WITH(test_a_backup_that_fails_leaves_the_last_one),
                 WITH(test_another_key_is_refused),
+                WITH(test_a_lost_key_is_missed),
                 WITH(test_kills_lose_nothing_and_are_not_held),
         };
 

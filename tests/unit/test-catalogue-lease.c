@@ -257,9 +257,6 @@ static void F20_restore_of_old_state_kills_live_leases(void **state) {
         auto_cleanup(freep) char *frozen = NULL, *old = NULL, *wal = NULL, *shm = NULL;
         Fixture *f = *state;
 
-        daemon_killed(f);
-        f->anchored = true;
-        daemon_up(f);
         push(f, "login", A_COMMIT);
         settle(f);
         push(f, "login", NULL);
@@ -398,7 +395,8 @@ int main(void) {
                 WITH(F11_grace_shorter_than_promised),
                 WITH(F13_opt_out_loses),
                 WITH(F13_freeze_loses_to_a_deletion),
-                WITH(F20_restore_of_old_state_kills_live_leases),
+                cmocka_unit_test_setup_teardown(F20_restore_of_old_state_kills_live_leases,
+                                                set_up_anchored, tear_down),
                 WITH(F21_ttl_reset_by_failover),
                 WITH(F32_extension_acknowledged_not_honoured),
                 WITH(F32_extension_never_shortens),

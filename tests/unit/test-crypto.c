@@ -75,7 +75,8 @@ static void test_key_file(void **state) {
 
         assert_non_null(mkdtemp(folder));
         snprintf(path, sizeof(path), "%s/key", folder);
-        assert_int_equal(seal_key_load(path, one, NULL), 0);
+        assert_int_equal(seal_key_load(path, one, NULL), -ENOENT);
+        assert_int_equal(seal_key_make(path, one, NULL), 0);
         assert_int_equal(stat(path, &st), 0);
         assert_int_equal(st.st_mode & 0777, 0600);
         assert_int_equal(seal_key_load(path, two, NULL), 0);

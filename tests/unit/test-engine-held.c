@@ -20,19 +20,6 @@ static void wait_for(Fixture *f, int64_t ms) {
         settle(f);
 }
 
-static int set_up_anchored(void **state) {
-        Fixture *f;
-
-        assert_int_equal(set_up(state), 0);
-        f = *state;
-        f->anchored = true;
-        daemon_killed(f);
-        daemon_up(f);
-        f->wanted = true;
-        settle(f);
-        return 0;
-}
-
 static void take_copy(Fixture *f, char copy[64]) {
         snprintf(copy, 64, "%s/copy", f->dir);
         assert_int_equal(ledger_backup(f->ledger, copy, NULL), 0);
