@@ -38,7 +38,7 @@ static const char help[] =
         "  --socket PATH           the API's Unix socket (default FOLDER/api.sock)\n"
         "  --log-level LEVEL       error, warning, notice, info or debug (default info)\n"
         "  --check-config          read --config, say what is wrong with it, and exit\n"
-        "  --verify-log            check that no event of the ledger was changed, and exit\n"
+        "  --verify-log            check that no event and no receipt was changed, and exit\n"
         "  --new-signing-key       take another key for receipts when the old one is lost, and exit\n"
         "  --version, --help\n";
 
@@ -241,7 +241,7 @@ static int verify_log(const Arguments *a) {
                 fprintf(stderr, "mayflyd: and %u more\n", n - VERIFY_SHOWN);
         if (n > 0)
                 return 1;
-        printf("Every event is as it was written\n");
+        printf("Every event and every receipt is as it was written\n");
         return 0;
 }
 

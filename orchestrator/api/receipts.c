@@ -38,9 +38,20 @@ static int find_one(void *userdata, const Receipt *r) {
         return added < 0 ? -ENOMEM : 0;
 }
 
-static int no_receipt(const Environment *e, Error *reterr) {
+static int no_receipt(ApiCall *c, const Environment *e, Error *reterr) {
+        int r;
+
         switch (e->state) {
         case ENV_GONE:
+                r = ledger_receipt_expected(c->m->ledger, e->id, reterr);
+                if (r < 0)
+                        return r;
+                if (r > 0)
+                        return error_set(
+                                reterr, -ENOENT,
+                                "%s was removed and left a receipt, but its receipt is missing "
+                                "from the ledger; see 'mayflyd --verify-log'",
+                                e->label);
                 return error_set(reterr, -ENOENT, "%s was removed before receipts were kept",
                                  e->label);
         case ENV_DELETING:
@@ -65,12 +76,22 @@ int api_receipt_find(ApiCall *c, Receipt *ret, json_t *others, Error *reterr) {
         if (r == 0 && streq(e.id, c->args[0])) {
                 r = ledger_receipt_get(c->m->ledger, e.id, ret, NULL);
                 if (r == -ENOENT)
-                        return no_receipt(&e, reterr);
+                        return no_receipt(c, &e, reterr);
         }
         if (r == 0)
                 r = ledger_receipt_each(c->m->ledger, e.label, LIMIT_RECEIPT_OTHERS, find_one,
                                         &found, reterr);
-        return r == 0 && !ret->body ? no_receipt(&e, reterr) : r;
+        if (r < 0)
+                return r;
+        /* An older one of this name is not shown in the place of one that is missing. */
+        if (ret->body && e.state == ENV_GONE && !streq(ret->environment_id, e.id)) {
+                r = ledger_receipt_expected(c->m->ledger, e.id, reterr);
+                if (r < 0)
+                        return r;
+                if (r > 0)
+                        return no_receipt(c, &e, reterr);
+        }
+        return ret->body ? 0 : no_receipt(c, &e, reterr);
 }
 
 static int receipt_json(ApiCall *c, const Receipt *receipt, json_t *others, json_t **ret) {

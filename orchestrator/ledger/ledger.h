@@ -313,7 +313,10 @@ int ledger_receipt_get(Ledger *l, const char *environment_id, Receipt *ret, Erro
 int ledger_receipt_each(Ledger *l, const char *label, size_t max,
                         int (*func)(void *userdata, const Receipt *r), void *userdata,
                         Error *reterr);
-/* 0 when the signature holds, and is this installation's; else -EBADMSG or -EKEYREJECTED and why. */
+/* Does the log of events say that this environment left a receipt? 1 or 0. */
+int ledger_receipt_expected(Ledger *l, const char *environment_id, Error *reterr);
+/* 0 when the signature holds, is this installation's, and the receipt is the one of its environment that the
+ * log of events names; else -EBADMSG or -EKEYREJECTED and why. */
 int ledger_receipt_check(Ledger *l, const Receipt *receipt, Error *reterr);
 int ledger_stray_get(Ledger *l, const char *uid, Stray *ret, Error *reterr);
 /* provider NULL: of all. Longest seen first. */

@@ -147,10 +147,11 @@ typedef struct Findings {
         int n;
 } Findings;
 
-/* Both 0 or -ENOMEM. */
+/* 0, or a negative errno that is no finding. */
 int finding(Findings *f, int64_t event, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 int finding_range(Findings *f, int64_t first, int64_t last, const char *more, const char *words);
 int events_check(Ledger *l, Findings *f, Error *reterr);
+int receipts_check(Ledger *l, Findings *f, Error *reterr);
 
 /* anchor.c */
 int anchor_open(Ledger *l, const LedgerOptions *o, Error *reterr);

@@ -1,5 +1,6 @@
-/* Is everything as it was written? Checked are the chain of events (events.c), its end, and what was
- * noticed to be lost in former times: that stays lost, so it stays a finding, whoever released it since. */
+/* Is everything as it was written? Checked are the chain of events (events.c), its end, the receipts
+ * (receipts.c), and what was noticed to be lost in former times: that stays lost, so it stays a finding,
+ * whoever released it since. */
 #include <stdio.h>
 
 #include "orchestrator/ledger/private.h"
@@ -46,5 +47,7 @@ int ledger_verify(Ledger *l, void (*found)(void *userdata, const char *sentence)
         if (r == 0 && l->doubt)
                 r = finding(&f, 0, "that the newest events are there cannot be shown: %s",
                             l->doubt);
+        if (r == 0)
+                r = receipts_check(l, &f, reterr);
         return r < 0 ? r : f.n;
 }

@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from mayfly import BUILD, Daemon
+from mayfly import BUILD, Daemon, Repository
 
 MAYFLYD = BUILD / "orchestrator" / "mayflyd"
 
@@ -111,7 +111,7 @@ def test_what_was_cut_off_is_told_ever_after(lonely):
 def test_no_change_hides_another(lonely):
     lonely.start()
     some_events(lonely)
-    assert verify(lonely) == (0, "Every event is as it was written\n")
+    assert verify(lonely) == (0, "Every event and every receipt is as it was written\n")
     lonely.stop()
     copy = "time_ms, environment_id, project_id, kind, actor, trace, text, data, chain FROM event WHERE number = 2"
     edit(lonely, "UPDATE event SET text = text || char(0) || 'evil' WHERE number = 3",
@@ -152,3 +152,25 @@ def test_a_lost_key_is_said(lonely):
     (lonely.folder / "away").rename(lonely.state / "key")
     lonely.start()
     assert not frozen(lonely)
+
+
+def test_a_receipt_that_was_taken_out_is_missed(lonely):
+    lonely.start()
+    repository = Repository(lonely.folder)
+    repository.push("main", repository.product("hello"))
+    lonely.ok("project", "add", "shop", repository.bare)
+    ids = []
+    for _ in range(2):
+        lonely.ok("up", "shop", "main")
+        ids.append(lonely.show("main--shop")["id"])
+        lonely.ok("down", "main--shop", "--wait")
+    assert verify(lonely)[0] == 0
+    lonely.stop()
+    edit(lonely, f"DELETE FROM receipt WHERE environment_id = '{ids[1]}'")
+    status, words = verify(lonely)
+    assert status == 1 and f"the receipt of {ids[1]} is missing" in words
+    lonely.start()
+    for name in ("main--shop", ids[1]):  # and the older one is not shown in its place
+        done = lonely.mayfly("receipt", name)
+        assert done.returncode == 4 and "its receipt is missing" in done.stderr, done
+    assert "The signature holds" in lonely.ok("receipt", ids[0])

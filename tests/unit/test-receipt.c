@@ -8,6 +8,7 @@
 
 #include "orchestrator/base/io.h"
 #include "orchestrator/base/str.h"
+#include "orchestrator/glue/crypto.h"
 #include "orchestrator/glue/db.h"
 #include "orchestrator/ledger/ledger.h"
 
@@ -72,13 +73,32 @@ static void add_environment(Fixture *f, const char *id, const char *branch) {
         assert_int_equal(ledger_environment_insert(f->ledger, &e, NULL), 0);
 }
 
+/* As the engine writes them: the receipt, and the event that names it. */
 static int add_receipt(Fixture *f, const char *id, const char *label, int64_t ended_ms) {
-        return ledger_receipt_add(f->ledger,
-                                  &(Receipt){ .environment_id = (char *) id,
-                                              .label = (char *) label,
-                                              .ended_ms = ended_ms,
-                                              .body = (char *) "{\"a\":1}" },
-                                  NULL);
+        auto_cleanup(freep) char *body =
+                str_format("{\"a\":1,\"ended_ms\":%lld,\"environment\":{\"id\":\"%s\",\"label\":"
+                           "\"%s\"},\"installation\":\"%s\"}",
+                           (long long) ended_ms, id, label, ledger_installation(f->ledger));
+        auto_cleanup(freep) char *data = NULL;
+        char digest[SHA256_HEX];
+        int r;
+
+        assert_int_equal(sha256_hex(body, strlen(body), digest), 0);
+        data = str_format("{\"receipt\":\"%s\"}", digest);
+        r = ledger_receipt_add(f->ledger,
+                               &(Receipt){ .environment_id = (char *) id,
+                                           .label = (char *) label,
+                                           .ended_ms = ended_ms,
+                                           .body = body },
+                               NULL);
+        return r < 0 ? r
+                     : ledger_event_add(f->ledger,
+                                        &(Event){ .time_ms = ended_ms,
+                                                  .environment_id = (char *) id,
+                                                  .kind = (char *) "environment.gone",
+                                                  .text = (char *) "gone",
+                                                  .data = data },
+                                        NULL);
 }
 
 static int collect(void *userdata, const Receipt *r) {
@@ -111,6 +131,100 @@ static void test_receipts_stay_as_they_are(void **state) {
         assert_int_equal(db_open(f->db, NULL, &db, NULL), 0);
         assert_true(db_exec(db, "UPDATE receipt SET body = '{}'", NULL) < 0);
         assert_true(db_exec(db, "DELETE FROM receipt", NULL) < 0);
+}
+
+static void collect_words(void *userdata, const char *sentence) {
+        strbuf_addf(userdata, "%s\n", sentence);
+}
+
+/* Receipts of "one" and "two", and what somebody does to them with a database tool. */
+static void test_whatever_is_done_to_receipts_is_found(void **state) {
+        static const struct {
+                const char *sql;
+                const char *words[3];
+        } edits[] = {
+                { "SELECT 1", { NULL } },
+                { "UPDATE receipt SET body = replace(body, '\"a\":1', '\"a\":2') WHERE label = 'one'",
+                  { "'one' (e1) does not hold: The signature does not fit" } },
+                { "UPDATE receipt SET label = 'three' WHERE label = 'one'",
+                  { "'three' (e1) does not hold: Its name or time" } },
+                { "UPDATE receipt SET ended_ms = 4 WHERE label = 'one'",
+                  { "'one' (e1) does not hold: Its name or time" } },
+                { "UPDATE receipt SET label = label || char(0) || 'x' WHERE label = 'one'",
+                  { "e1 has more in it" } },
+                { "DELETE FROM receipt WHERE label = 'one'", { "the receipt of e1 is missing" } },
+                { "DROP TABLE receipt",
+                  { "the receipt of e1 is missing", "the receipt of e2 is missing" } },
+                { "UPDATE receipt SET environment_id = 'e3' WHERE label = 'one'",
+                  { "(e3) does not hold: It is the receipt of another environment",
+                    "the receipt of e1 is missing" } },
+                { "CREATE TABLE swap AS SELECT * FROM receipt; DELETE FROM receipt;"
+                  "INSERT INTO receipt SELECT CASE environment_id WHEN 'e1' THEN 'e2' ELSE 'e1' END,"
+                  " label, ended_ms, body, public_key, signature FROM swap; DROP TABLE swap",
+                  { "(e1) does not hold: It is the receipt of another",
+                    "(e2) does not hold: It is the receipt of another" } },
+        };
+        Fixture *f = *state;
+
+        for (size_t i = 0; i < N_ELEMENTS(edits); i++) {
+                auto_cleanup(db_freep) Db *db = NULL;
+                auto_strbuf said = { 0 };
+                auto_error e = { 0 };
+                int n = 0, found;
+
+                f->ledger = ledger_close(f->ledger);
+                assert_int_equal(remove_tree(f->dir, NULL), 0);
+                assert_int_equal(mkdir(f->dir, 0700), 0);
+                reopen(f);
+                add_environment(f, "e1", "one");
+                add_environment(f, "e2", "two");
+                add_environment(f, "e3", "three");
+                assert_int_equal(add_receipt(f, "e1", "one", 5), 0);
+                assert_int_equal(add_receipt(f, "e2", "two", 6), 0);
+                assert_int_equal(ledger_commit(f->ledger, NULL), 0);
+                assert_int_equal(db_open(f->db, NULL, &db, NULL), 0);
+                assert_int_equal(db_exec(db,
+                                         "PRAGMA foreign_keys = OFF;"
+                                         "DROP TRIGGER receipt_no_update;"
+                                         "DROP TRIGGER receipt_no_delete",
+                                         NULL),
+                                 0);
+                if (db_exec(db, edits[i].sql, &e) < 0)
+                        fail_msg("%s", error_text(&e, 0));
+                found = ledger_verify(f->ledger, collect_words, &said, NULL);
+                for (; edits[i].words[n]; n++)
+                        if (!said.text || !strstr(said.text, edits[i].words[n]))
+                                fail_msg("%s: %s", edits[i].sql, said.text);
+                if (found != n)
+                        fail_msg("%s: %d, %s", edits[i].sql, found, said.text);
+        }
+}
+
+/* Somebody has made a key of their own known to the ledger: the log still names another receipt. */
+static void test_a_receipt_of_somebody_else_does_not_hold(void **state) {
+        static const uint8_t key[SIGN_KEY_BYTES] = "somebody else's key";
+        char public[SIGN_PUBLIC_TEXT], signature[SIGN_SIGNATURE_TEXT], *digit;
+        auto_cleanup(receipt_done) Receipt r = { 0 };
+        auto_cleanup(freep) char *keys = NULL;
+        auto_error e = { 0 };
+        Fixture *f = *state;
+
+        reopen(f);
+        add_environment(f, "e1", "one");
+        assert_int_equal(add_receipt(f, "e1", "one", 5), 0);
+        assert_int_equal(ledger_receipt_get(f->ledger, "e1", &r, NULL), 0);
+        assert_int_equal(sign_public(key, public), 0);
+        keys = str_format("[\"%s\",\"%s\"]", public, r.public_key);
+        assert_int_equal(ledger_value_set(f->ledger, "signing", keys, NULL), 0);
+        assert_int_equal(ledger_commit(f->ledger, NULL), 0);
+        digit = strstr(r.body, "\"a\":1");
+        assert_non_null(digit);
+        digit[4] = '2';
+        assert_int_equal(sign(key, r.body, strlen(r.body), signature, NULL), 0);
+        assert_int_equal(str_replace(&r.public_key, public), 0);
+        assert_int_equal(str_replace(&r.signature, signature), 0);
+        assert_int_equal(ledger_receipt_check(f->ledger, &r, &e), -EBADMSG);
+        assert_non_null(strstr(e.message, "not the one that the log of events names"));
 }
 
 static void test_a_lost_key_is_never_silently_replaced(void **state) {
@@ -258,6 +372,8 @@ int main(void) {
 #define WITH(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
         static const struct CMUnitTest tests[] = {
                 WITH(test_receipts_stay_as_they_are),
+                WITH(test_whatever_is_done_to_receipts_is_found),
+                WITH(test_a_receipt_of_somebody_else_does_not_hold),
                 WITH(test_a_lost_key_is_never_silently_replaced),
                 WITH(test_a_key_that_the_ledger_does_not_know_yet_is_taken),
                 WITH(test_a_ledger_of_format_1_is_brought_along),
