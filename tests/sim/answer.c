@@ -308,6 +308,24 @@ static void answer_well(Sim *s, const Work *w) {
         reply(s, w, PROVIDER_INVALID, "not offered", NULL, false);
 }
 
+/* What is to go wrong although the world is quiet. */
+static bool answer_planned(Sim *s, const Work *w) {
+        const char *type = world_text(world_resource(w), "type");
+
+        if (!streq(w->verb, "provision"))
+                return false;
+        if (s->plan == PLAN_ONCE_EACH && !map_get(s->tried, w->uid)) {
+                assert(map_put(s->tried, w->uid, s) == 0);
+                reply(s, w, PROVIDER_TRANSIENT, "not yet", NULL, false);
+                return true;
+        }
+        if (s->plan == PLAN_VOLUMES_FAIL && streq(type, "volume")) {
+                reply(s, w, PROVIDER_UNRECOVERABLE, "never", NULL, false);
+                return true;
+        }
+        return false;
+}
+
 void world_answer(Sim *s, const Work *w) {
         /* A call that is told to end may have ended well just before. */
         if (w->cancelled && (s->quiet_world || !sim_percent(s, 25))) {
@@ -316,7 +334,9 @@ void world_answer(Sim *s, const Work *w) {
                 else
                         world_half_effect(s, w);
                 reply(s, w, PROVIDER_TRANSIENT, "cancelled", NULL, true);
-        } else if (w->fault != FAULT_NONE && w->fault != FAULT_LIE && w->fault != FAULT_TWICE)
+        } else if (answer_planned(s, w))
+                return;
+        else if (w->fault != FAULT_NONE && w->fault != FAULT_LIE && w->fault != FAULT_TWICE)
                 answer_faulty(s, w);
         else
                 answer_well(s, w);

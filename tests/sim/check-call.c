@@ -39,6 +39,45 @@ static void check_removal(Sim *s, const Resource *r) {
                               gen_state_to_string(g.state));
 }
 
+typedef struct Below {
+        Sim *sim;
+        const Resource *of;
+        const json_t *depends;
+        unsigned depth;
+} Below;
+
+static void check_below(Sim *s, const Resource *r, unsigned depth);
+
+static int below(void *userdata, const Resource *r) {
+        Below *b = userdata;
+        json_t *key;
+        size_t i;
+
+        if (r->generation != 0 && r->generation != b->of->generation)
+                return 0;
+        json_array_foreach((json_t *) b->depends, i, key) {
+                if (!streq(json_string_value(key), r->key) || streq(r->uid, b->of->uid))
+                        continue;
+                if (streq(r->type, "workload") && r->state != RES_READY)
+                        sim_violation(b->sim, "what wakes has what it needs", "%s needs %s, %s",
+                                      b->of->key, r->key, res_state_to_string(r->state));
+                check_below(b->sim, r, b->depth + 1);
+        }
+        return 0;
+}
+
+/* "The workloads in order." */
+static void check_below(Sim *s, const Resource *r, unsigned depth) {
+        json_auto_t *node = json_loads(r->node, 0, NULL);
+        Below b = {
+                .sim = s, .of = r, .depends = json_object_get(node, "depends"), .depth = depth
+        };
+
+        if (depth < 8 && json_array_size(b.depends) > 0)
+                assert(ledger_resource_each(s->ledger, r->environment_id, false, below, &b, NULL) ==
+                       0);
+}
+
 void check_call(Sim *s, const ProviderCall *call) {
         static const char *const changing[] = { "provision", "deprovision", "sleep", "wake" };
         const char *uid = json_string_value(
@@ -78,6 +117,8 @@ void check_call(Sim *s, const ProviderCall *call) {
                 check_removal(s, &r);
         if (streq(call->verb, "deprovision") || streq(call->verb, "sleep"))
                 check_front_leaves(s, call->verb, uid);
+        if (streq(call->verb, "wake"))
+                check_below(s, &r, 0);
         if (streq(call->verb, "deprovision") && s->held && !s->releasing)
                 sim_violation(s, "held: nothing is removed before somebody released it",
                               "deprovision of %s '%s'", r.type, r.key);

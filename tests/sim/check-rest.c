@@ -20,13 +20,19 @@ static int at_rest(void *userdata, const Environment *env) {
 }
 
 static int resource_at_rest(void *userdata, const Resource *r) {
+        auto_cleanup(environment_done) Environment env = { 0 };
+        json_auto_t *nodes = NULL;
         Sim *s = userdata;
 
         if (r->state == RES_READY || r->state == RES_ASLEEP || r->state == RES_FAILED)
                 return 0;
         /* What only a failed generation wanted of the shared ones waits for the next push. */
-        if (r->generation == 0 && (r->state == RES_PLANNED || r->state == RES_PROVISIONING))
-                return 0;
+        if (r->generation == 0 && (r->state == RES_PLANNED || r->state == RES_PROVISIONING)) {
+                assert(ledger_environment_get(s->ledger, r->environment_id, &env, NULL) == 0);
+                nodes = check_live_nodes(s, &env);
+                if (!check_in_graph(nodes, r->key))
+                        return 0;
+        }
         sim_violation(s, "once faults stop, everything converges",
                       "%s %s is %s, again in %lld ms: %s", r->type, r->uid,
                       res_state_to_string(r->state), (long long) (r->retry_ms - s->wall_ms),

@@ -79,6 +79,16 @@ static void remember(Sim *s) {
                 memcpy(s->forge.stale, s->forge.commit, sizeof(s->forge.stale));
 }
 
+static void commit_new(Sim *s, unsigned branch, unsigned files) {
+        snprintf(s->forge.commit[branch], sizeof(s->forge.commit[branch]), "%02u%038x", files,
+                 ++s->forge.n_commits);
+}
+
+void forge_push_files(Sim *s, unsigned branch, unsigned files) {
+        commit_new(s, branch, files);
+        trigger(s, branch);
+}
+
 void forge_push(Sim *s, unsigned branch) {
         char *commit = s->forge.commit[branch], *earlier = s->forge.earlier[branch];
         unsigned variant = sim_below(s, N_FILES), what = sim_below(s, 100);
@@ -93,8 +103,7 @@ void forge_push(Sim *s, unsigned branch) {
         if (*earlier && what < 25) /* a force-push back */
                 memcpy(commit, earlier, sizeof(before));
         else /* the richest files more often */
-                snprintf(commit, sizeof(before), "%02u%038x", what < 50 ? 2 : variant,
-                         ++s->forge.n_commits);
+                commit_new(s, branch, what < 50 ? 2 : variant);
         if (*before)
                 memcpy(earlier, before, sizeof(before));
         trigger(s, branch);

@@ -68,6 +68,7 @@ static void run_range(const Options *o, Board *board, unsigned job, uint64_t fro
                 Scenario scenario;
 
                 board->at[job] = seed;
+                sim_watch();
                 scenario_whole(&scenario, seed, o->steps);
                 (void) run_one(o, &scenario, &board->totals[job]);
                 scenario_done(&scenario);

@@ -23,6 +23,7 @@ static void child(const Scenario *scenario) {
         Sim s;
 
         (void) !freopen("/dev/null", "w", stderr);
+        sim_watch();
         sim_set_up(&s, scenario->seed, false);
         sim_run(&s, scenario);
         _exit(s.n_violations > 0 ? number_of(s.invariant) + 1 : 0);

@@ -3,6 +3,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/time.h>
 #include <unistd.h>
 
 #include "orchestrator/base/fault.h"
@@ -216,6 +217,7 @@ void sim_turn(Sim *s) {
         if (!s->wanted)
                 return;
         s->wanted = false;
+        s->count.turns++;
         r = engine_turn(s->engine, NULL); /* a failed commit is one of the scenarios */
         if (s->dead) {
                 sim_crash(s);
@@ -223,7 +225,7 @@ void sim_turn(Sim *s) {
         }
         if (r == 0)
                 check_step_seen(s);
-        check_everything(s);
+        check_turn(s);
 }
 
 void sim_turns(Sim *s) {
@@ -288,6 +290,12 @@ int64_t sim_days(const Sim *s) {
         return (s->true_ms - START_MS) / MS_PER_DAY;
 }
 
+void sim_watch(void) {
+        struct itimerval length = { .it_value.tv_sec = SCENARIO_SECONDS };
+
+        assert(setitimer(ITIMER_PROF, &length, NULL) == 0);
+}
+
 void sim_set_up(Sim *s, uint64_t seed, bool trace) {
         *s = (Sim){ .seed = seed,
                     .trace = trace,
@@ -301,6 +309,7 @@ void sim_set_up(Sim *s, uint64_t seed, bool trace) {
         s->foreign_seen = map_new(NULL);
         s->leases = map_new(free);
         s->front = map_new(free);
+        s->tried = map_new(NULL);
         s->left_ms = map_new(free);
         s->in_use = map_new(NULL);
         snprintf(s->boot_id, sizeof(s->boot_id), "boot-0");
@@ -319,6 +328,7 @@ void sim_tear_down(Sim *s) {
         map_free(s->foreign_seen);
         map_free(s->leases);
         map_free(s->front);
+        map_free(s->tried);
         map_free(s->left_ms);
         map_free(s->in_use);
         copy_free(s);
@@ -347,6 +357,8 @@ static void rest(Sim *s, unsigned number) {
         steps_come_to_rest(s, number == REST_STEP);
         check_everything(s);
         check_at_rest(s);
+        if (s->n_violations == 0 && number == REST_STEP)
+                rest_people(s);
 }
 
 void sim_run(Sim *s, const Scenario *scenario) {

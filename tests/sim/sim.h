@@ -69,6 +69,13 @@ typedef enum Fault {
         FAULT_STORM = _FAULT_MAX, /* "too many requests", of every call for a while */
 } Fault;
 
+/* What goes wrong on purpose in a quiet world. */
+typedef enum Plan {
+        PLAN_NONE,
+        PLAN_ONCE_EACH,    /* the first provision of each name */
+        PLAN_VOLUMES_FAIL, /* every provision of a volume, for good */
+} Plan;
+
 /* A provider call under way. */
 typedef struct Work {
         struct Work *next;
@@ -190,6 +197,8 @@ typedef struct Sim {
         Echo *echoes;
         int64_t next_port;
         unsigned fault_percent;
+        Plan plan;
+        Map *tried;     /* uids that were to be provisioned under PLAN_ONCE_EACH */
         char storm[16]; /* provider */
         int64_t storm_until_boot_ms;
 
@@ -214,9 +223,10 @@ typedef struct Sim {
         Random random;
         int64_t rest_boot_ms;
         int64_t last_event, last_event_ms;
+        int64_t checked; /* the database's version then */
         uint64_t digest; /* of everything that happened, to compare two runs */
         struct {
-                uint64_t calls, deprovisions, crashes, pushes, live, reaped, put_back, steps;
+                uint64_t calls, deprovisions, crashes, pushes, live, reaped, put_back, steps, turns;
         } count;
 } Sim;
 
@@ -240,6 +250,9 @@ void sim_crash(Sim *s); /* kill -9, and another start */
 void sim_advance(Sim *s, int64_t ms);
 /* The next answer or the timer, whichever comes first; false when nothing comes so soon. */
 bool sim_time_brings(Sim *s, int64_t at_most_ms);
+/* A scenario that computes for this long does not end: from here on SIGPROF ends the process. */
+#define SCENARIO_SECONDS 60
+void sim_watch(void);
 void sim_set_up(Sim *s, uint64_t seed, bool trace);
 void sim_run(Sim *s, const Scenario *scenario);
 void sim_tear_down(Sim *s);
@@ -252,6 +265,9 @@ void sim_start(Sim *s);
 void steps_one(Sim *s);
 void steps_come_to_rest(Sim *s, bool restarts);
 
+/* ---- rest.c: what people do at rest ---- */
+void rest_people(Sim *s);
+
 /* ---- world.c, answer.c ---- */
 ProviderOps world_providers(Sim *s);
 FrontOps world_front(Sim *s);
@@ -263,7 +279,9 @@ void world_chaos(Sim *s);
 void world_done(Sim *s);
 Map *world_things(void);
 unsigned world_ours(const Sim *s, const char *environment);
-void world_orphan_all(Sim *s); /* after an old copy was put back */
+bool world_foreign(const Sim *s,
+                   const char *environment); /* somebody else's thing is in its place */
+void world_orphan_all(Sim *s);               /* after an old copy was put back */
 void world_answer(Sim *s, const Work *w);
 void world_effect(Sim *s, const Work *w);
 void world_half_effect(Sim *s, const Work *w);
@@ -289,6 +307,7 @@ extern const EngineActor people_actor;
 const char *people_branch(unsigned branch);
 void forge_set_up(Sim *s);
 void forge_push(Sim *s, unsigned branch);
+void forge_push_files(Sim *s, unsigned branch, unsigned files); /* a new commit of these */
 void forge_close(Sim *s, unsigned branch);
 void forge_deliver_late(Sim *s);
 void forge_deliver_again(Sim *s);
@@ -311,15 +330,25 @@ void copy_free(Sim *s);
 extern const char *const invariants[];
 size_t invariants_count(void);
 void check_everything(Sim *s);
+void check_turn(Sim *s);         /* the cheap ones */
 void check_environments(Sim *s); /* check-environment.c */
 void check_promises(Sim *s);     /* check-promise.c */
+
+/* check-reach.c: what the world has, at rest */
+char **check_reach(Sim *s, bool say); /* environments whose routes lead nowhere; owned */
+void check_awake(Sim *s);
+void check_ready(Sim *s);
+bool check_nothing_pends(Sim *s);
+json_t *check_live_nodes(Sim *s, const Environment *env);
+bool check_in_graph(const json_t *nodes, const char *key);
 
 /* check-clock.c: "deadlines are promises" when the wall clock is set */
 void check_step_seen(Sim *s);   /* a turn was committed */
 void check_step_missed(Sim *s); /* the machine starts anew */
 
 /* check-front.c: the addresses, and the front that has a copy of them */
-void check_front(Sim *s);
+void check_addresses(Sim *s);
+void check_routes(Sim *s);
 void check_front_leaves(Sim *s, const char *verb, const char *uid); /* before a call */
 void front_copy(Sim *s, const char *host);
 void front_copy_all(Sim *s);

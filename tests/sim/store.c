@@ -17,6 +17,7 @@
 struct Store {
         sqlite3 *handle;
         Db *db; /* what ledgers use, one after the other */
+        sqlite3_stmt *version;
         char path[64];
 };
 
@@ -139,6 +140,18 @@ Db *store_db(Store *s) {
         return s->db;
 }
 
+int64_t store_version(Store *s) {
+        int64_t version;
+
+        if (!s->version)
+                assert(sqlite3_prepare_v2(s->handle, "PRAGMA data_version", -1, &s->version,
+                                          NULL) == SQLITE_OK);
+        assert(sqlite3_step(s->version) == SQLITE_ROW);
+        version = sqlite3_column_int64(s->version, 0);
+        sqlite3_reset(s->version);
+        return version;
+}
+
 Store *store_copy(const Store *s) {
         Store *copy = store_open();
 
@@ -158,6 +171,7 @@ Store *store_free(Store *s) {
         if (!s)
                 return NULL;
         db_free(s->db);
+        sqlite3_finalize(s->version);
         sqlite3_close(s->handle);
         free(s);
         return NULL;

@@ -409,6 +409,16 @@ static int known(void *userdata, const Resource *r) {
         return r->touched ? map_put(userdata, r->uid, userdata) : 0;
 }
 
+bool world_foreign(const Sim *s, const char *environment) {
+        size_t at = 0;
+        Thing *t;
+
+        while ((t = map_next(s->things, &at, NULL)))
+                if (t->foreign && streq(t->environment, environment))
+                        return true;
+        return false;
+}
+
 void world_orphan_all(Sim *s) {
         Map *rows = map_new(NULL);
         size_t at = 0;
