@@ -92,6 +92,8 @@ static void kept_unfreeze(Sim *s, const Acknowledgement *a, Lease *lease) {
                 s->released_true_ms = s->true_ms;
                 leases_move(s, sim_now(s) - s->held_from_ms);
         }
+        if (a->accept)
+                clock_accepted(s);
         s->held = s->frozen = s->stepped = s->releasing = false;
 }
 
@@ -100,6 +102,8 @@ static void lost_freeze(Sim *s, const Acknowledgement *a, Lease *lease) {
                 s->released_true_ms = s->true_ms;
                 s->moved_unsure = true;
         }
+        if (a->accept)
+                s->moved_unsure = s->base_unsure = true;
         s->frozen = s->held = s->releasing = s->stepped = false;
 }
 

@@ -239,6 +239,20 @@ static void follow(Sim *s, Lease *l, const Environment *env) {
         l->level = env->level;
 }
 
+/* "A new or tightened policy never makes anything due at once." */
+static void follow_policy(Sim *s, Lease *l, const Environment *env) {
+        bool changed = false;
+
+        for (int kind = 0; kind < _REAPER_CLOCK_KIND_MAX; kind++) {
+                int64_t length = length_of(s, env, kind);
+
+                changed = changed || (l->lengths_ms[kind] > 0 && l->lengths_ms[kind] != length);
+                l->lengths_ms[kind] = length;
+        }
+        if (changed)
+                l->policy_ms = sim_now(s);
+}
+
 void check_lease(Sim *s, Lease *l, const Environment *env) {
         bool going = env->state == ENV_DELETING || env->state == ENV_GONE;
 
@@ -246,6 +260,7 @@ void check_lease(Sim *s, Lease *l, const Environment *env) {
                 check_deletion(s, l, env);
         if (!going) {
                 follow(s, l, env);
+                follow_policy(s, l, env);
                 check_late(s, l, env);
         }
         l->state = env->state;

@@ -42,6 +42,7 @@ const char *const invariants[] = {
         "at most one call on a resource",
         "trusted time never goes back",
         "a clock step freezes",
+        "a wrong clock is not taken for right by the way",
         "idle costs nothing",
         "the event log holds",
         "secrets are in no event",

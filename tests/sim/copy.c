@@ -8,6 +8,7 @@
 typedef struct CopyFacts {
         Promise promises[N_BRANCHES];
         int64_t newest, time_ms; /* its newest event */
+        int64_t from_ms;         /* the same in promised time */
         Map *leases;
         int64_t moved_ms, moved_at_ms, shift_ms;
         bool held;
@@ -45,6 +46,7 @@ void copy_take(Sim *s) {
         s->copy_facts->held = s->held;
         s->copy_facts->newest = newest_event(s);
         assert(ledger_event_last_ms(s->ledger, &s->copy_facts->time_ms, NULL) == 0);
+        s->copy_facts->from_ms = sim_now(s) - (engine_now_ms(s->engine) - s->copy_facts->time_ms);
         sim_say(s, "a copy of the database is taken, %lld events",
                 (long long) s->copy_facts->newest);
 }
@@ -85,7 +87,8 @@ static void facts_back(Sim *s, bool older) {
         s->moved_at_ms = f->moved_at_ms;
         s->moved_unsure = s->moved_unsure || f->held;
         s->shift_ms = f->shift_ms;
-        s->held_from_ms = f->time_ms;
+        s->held_from_ms = f->from_ms;
+        s->base_unsure = s->base_unsure || s->base_ms != 0 || s->accepted_ms != 0;
         s->held = s->frozen = true;
         s->stepped = false;
         check_forget(s);

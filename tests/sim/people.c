@@ -2,6 +2,7 @@
  * What was acknowledged after its commit becomes a promise that check-environment.c holds the engine to. */
 #include <stdio.h>
 
+#include "orchestrator/base/fault.h"
 #include "tests/sim/sim.h"
 
 static const char *const branches[N_BRANCHES] = { "main", "login", "feature/search", "Fix_9" };
@@ -73,7 +74,7 @@ static void pin(Sim *s, unsigned branch, bool on) {
 
         if (environment_of(s, branch, &env) < 0)
                 return;
-        if (on && sim_percent(s, 50) && s->wall_ms == s->true_ms)
+        if (on && sim_percent(s, 50))
                 until = sim_now(s) + by;
         pin_until(s, &env, until);
 }
@@ -93,19 +94,38 @@ static void renew(Sim *s, unsigned branch) {
         lease->lost_pinned_ms = lease->lost_extended_ms = 0;
 }
 
-static void freeze(Sim *s, bool on) {
+static void freeze(Sim *s) {
+        int r = engine_freeze(s->engine, &people_actor, true, "looking at something", NULL);
+
+        sim_say(s, "freeze: %d", r);
+        if (r == 0)
+                acknowledge(s, (Acknowledgement){ .kind = ACK_FREEZE });
+}
+
+static int unfreeze(Sim *s, bool accept) {
+        auto_error error = { 0 };
         int r;
 
-        if (!on) /* who releases a freeze has put the clock right */
-                sim_right_clock(s);
-        for (unsigned i = 0; !on && s->held && i < N_BRANCHES; i++)
+        for (unsigned i = 0; s->held && i < N_BRANCHES; i++)
                 renew(s, i);
-        r = engine_freeze(s->engine, &people_actor, on, "looking at something", NULL);
+        r = engine_unfreeze(s->engine, &people_actor, accept, NULL, &error);
+        sim_say(s, "unfreeze%s: %s", accept ? ", the clock is right as it is" : "",
+                r < 0 ? error_text(&error, r) : "ok");
+        if (r < 0)
+                return r;
+        if (!accept)
+                check_clock_right(s);
+        s->releasing = true;
+        acknowledge(s, (Acknowledgement){ .kind = ACK_UNFREEZE, .accept = accept });
+        return 0;
+}
 
-        sim_say(s, "%s: %d", on ? "freeze" : "unfreeze", r);
-        s->releasing = r == 0 && !on;
-        if (r == 0)
-                acknowledge(s, (Acknowledgement){ .kind = on ? ACK_FREEZE : ACK_UNFREEZE });
+/* Who releases a freeze has put the clock right, as a rule. */
+void people_release(Sim *s) {
+        sim_right_clock(s);
+        if (unfreeze(s, false) ==
+            -EPERM) /* one that was ahead was accepted: time does not go back */
+                unfreeze(s, true);
 }
 
 static void visit(Sim *s, unsigned branch) {
@@ -179,11 +199,18 @@ static void unpin_it(Sim *s, unsigned branch) {
 }
 
 static void freeze_all(Sim *s, unsigned branch) {
-        freeze(s, true);
+        freeze(s);
 }
 
 static void unfreeze_all(Sim *s, unsigned branch) {
-        freeze(s, false);
+        unsigned how = sim_below(s, 100);
+
+        if (sim_trouble(s, 10))
+                fault_arm("ledger.commit", 1, 1);
+        if (how < 70)
+                people_release(s);
+        else
+                unfreeze(s, how < 80);
 }
 
 static void compare_all(Sim *s, unsigned branch) {
@@ -217,10 +244,6 @@ void people_act(Sim *s) {
         for (what = sim_below(s, all); what >= acts[i].weight; i++)
                 what -= acts[i].weight;
         acts[i].act(s, branch);
-}
-
-void people_release(Sim *s) {
-        freeze(s, false);
 }
 
 void people_down_all(Sim *s) {

@@ -108,8 +108,9 @@ typedef struct Lease {
         int64_t created_ms, used_ms, asleep_ms, closed_ms;
         int64_t pinned_ms, extended_ms;           /* until */
         int64_t lost_pinned_ms, lost_extended_ms; /* the same, before an old ledger was put back */
-        int64_t policy_ms;                        /* its clock lengths changed; 0: never */
-        int64_t live;                             /* generation */
+        int64_t lengths_ms[_REAPER_CLOCK_KIND_MAX]; /* of its clocks */
+        int64_t policy_ms;                          /* they changed; 0: never */
+        int64_t live;                               /* generation */
         EnvState state;
         EnvLevel level;
         bool sleep_asked; /* by a person, and it has not slept since */
@@ -140,7 +141,8 @@ typedef struct Acknowledgement {
         Promise promise;      /* of that branch, after it */
         char environment[24]; /* "": the newest of the branch */
         int64_t at_ms, until_ms, by_ms;
-        bool alive; /* it was neither deleting nor gone */
+        bool alive;  /* it was neither deleting nor gone */
+        bool accept; /* the clock as it is */
 } Acknowledgement;
 
 /* A webhook: the branch is at this commit; "": it is gone. */
@@ -180,6 +182,9 @@ typedef struct Sim {
         int64_t drift_ms;    /* all steps that are too small to be noticed */
         int64_t step_ms;     /* of the wall clock, no turn has seen it */
         unsigned step_turns; /* until one has */
+        int64_t base_ms;     /* trusted time less the true one, since a clock ahead was accepted */
+        int64_t accepted_ms; /* the last clock that was accepted, less true time */
+        bool base_unsure;
         bool stepped;        /* a turn has seen one, and nobody has released it */
         int64_t arm_boot_ms; /* when the engine's timer fires; INT64_MAX: off */
         bool wanted;
@@ -345,6 +350,8 @@ bool check_in_graph(const json_t *nodes, const char *key);
 /* check-clock.c: "deadlines are promises" when the wall clock is set */
 void check_step_seen(Sim *s);   /* a turn was committed */
 void check_step_missed(Sim *s); /* the machine starts anew */
+void check_clock_right(Sim *s);
+void clock_accepted(Sim *s);
 
 /* check-front.c: the addresses, and the front that has a copy of them */
 void check_addresses(Sim *s);

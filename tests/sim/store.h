@@ -18,6 +18,6 @@ Store *store_copy(const Store *s);
 void store_put(Store *s, const Store *copy);
 /* The connection that ledgers are lent; the same one each time. */
 struct Db *store_db(Store *s);
-int64_t store_version(Store *s); /* another one after each commit */
+int64_t store_version(Store *s);        /* another one after each commit */
 const char *store_path(const Store *s); /* for connections of one's own */
 Store *store_free(Store *s);
