@@ -266,7 +266,9 @@ void call_start_queued(Engine *e) {
                 if (c->state == CALL_RUNNING && c->cancel && !c->replied) {
                         c->cancel = false;
                         c->cancelled = true;
+                        crash_point("engine.cancel.before");
                         e->setup.providers.cancel(e->setup.providers.userdata, c->id);
+                        crash_point("engine.cancel.after");
                 } else if (c->state == CALL_QUEUED)
                         call_start(e, c);
         }

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "orchestrator/base/fault.h"
 #include "orchestrator/base/hash.h"
 #include "orchestrator/base/io.h"
 #include "orchestrator/base/limits.h"
@@ -68,6 +69,7 @@ static int replace_file(const char *path, const char *text, Error *reterr) {
                 return -ENOMEM;
         fd = open(beside, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
         r = fd < 0 ? -errno : write_all(fd, text, strlen(text));
+        crash_point("gateway.map");
         if (r == 0 && rename(beside, path) < 0)
                 r = -errno;
         return r < 0 ? error_set(reterr, r, "Cannot write %s: %s", path, strerror(-r)) : 0;

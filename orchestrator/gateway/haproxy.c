@@ -13,6 +13,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "orchestrator/base/fault.h"
 #include "orchestrator/base/io.h"
 #include "orchestrator/base/limits.h"
 #include "orchestrator/base/log.h"
@@ -295,6 +296,7 @@ static int start_now(Haproxy *h, const char *old_pid, Error *reterr) {
         r = process_begin(h, old_pid, reterr);
         if (r < 0)
                 return r;
+        crash_point("gateway.start");
         p.fd = h->child.pidfd;
         if (poll(&p, 1, START_MS) <= 0)
                 return error_set(reterr, -ETIMEDOUT, "HAProxy does not start within %d s",
@@ -311,6 +313,7 @@ static int find_or_start(Haproxy *h, Error *reterr) {
                 old_pid = info_pid(info);
         if (!old_pid || !info_is_ours(h, info))
                 r = start_now(h, old_pid, reterr);
+        crash_point("gateway.started");
         return r < 0 ? r : adopt(h, reterr);
 }
 

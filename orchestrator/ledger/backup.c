@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <sys/stat.h>
 
+#include "orchestrator/base/fault.h"
 #include "orchestrator/base/io.h"
 #include "orchestrator/ledger/private.h"
 
@@ -67,10 +68,13 @@ int ledger_copy(const char *ledger, const char *vfs, const char *path, Error *re
                 r = db_open(ledger, vfs, &source, reterr);
         if (r == 0)
                 r = db_backup(source, part, reterr);
+        crash_point("ledger.backup.copied");
         if (r == 0)
                 r = copy_mark(part, reterr);
+        crash_point("ledger.backup.marked");
         if (r == 0)
                 r = sync_and_name(part, path, reterr);
+        crash_point("ledger.backup.named");
         return r < 0 ? error_prefix(reterr, r, "The backup was not made") : 0;
 }
 

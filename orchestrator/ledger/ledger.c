@@ -98,6 +98,7 @@ static int load_key(Ledger *l, const LedgerOptions *o, const char *known, Error 
                 r = seal_key_make(o->key_path, l->key, reterr);
         else if (r < 0)
                 r = seal_key_load(o->key_path, l->key, reterr); /* for its words */
+        crash_point("ledger.key");
         if (r == 0)
                 r = ledger_key_for(l, "event", l->event_key);
         if (r == 0)

@@ -4,6 +4,7 @@
 #include <jansson.h>
 #include <stdio.h>
 
+#include "orchestrator/base/fault.h"
 #include "orchestrator/ledger/private.h"
 
 #define VALUE "signing" /* JSON array of public keys, the last one is in use */
@@ -63,6 +64,7 @@ int signing_open(Ledger *l, const LedgerOptions *o, Error *reterr) {
                 r = sign_key_load(path, l->signing_key, reterr); /* for its words */
         if (r == 0)
                 r = sign_public(l->signing_key, l->signing_public);
+        crash_point("ledger.signing");
         if (r < 0 || streq_null(newest, l->signing_public))
                 return r;
         if (newest && !o->new_signing_key)

@@ -8,6 +8,7 @@ import pathlib
 import shutil
 import signal
 import socket
+import sqlite3
 import subprocess
 import tempfile
 import threading
@@ -22,6 +23,7 @@ TEMPORARY = "/var/tmp"
 # The provider's own range, cut small: several installations that begin at once would otherwise choose the
 # same free subnet.
 SUBNETS = [ipaddress.ip_network(f"198.19.{net}.{part}/27") for net in (255, 223, 191, 159) for part in range(0, 256, 32)]
+UID_BASE = 700000  # each installation has user numbers of its own, too: world.py tells by them whose a process is
 
 
 class Gone(Exception):
@@ -55,7 +57,7 @@ def routes():
 
 
 def subnet_take():
-    """(subnet, a file whose lock holds it)"""
+    """(its number, subnet, a file whose lock holds it)"""
     while True:
         taken = list(routes())
         for number, subnet in enumerate(SUBNETS):
@@ -64,7 +66,7 @@ def subnet_take():
             lock = open(f"{TEMPORARY}/mayfly-crash-subnet-{number}", "w", encoding="ascii")
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                return subnet, lock
+                return number, subnet, lock
             except BlockingIOError:
                 lock.close()
         time.sleep(0.2)
@@ -80,12 +82,13 @@ class Host:
         self.config = self.home / "mayflyd.yaml"
         self.front = front
         self.port = free_port()
-        self.subnet, self.subnet_lock = subnet_take()
+        (self.home / "tmp").mkdir(mode=0o700)
+        number, self.subnet, self.subnet_lock = subnet_take()
         door = self.port if front == "door" else free_port()
         self.config.write_text(json.dumps({
             "listen": f"127.0.0.1:{door}",
             **({"front": front, "front_listen": f"127.0.0.1:{self.port}"} if front != "door" else {}),
-            "providers": {"process": {"config": {"subnet": str(self.subnet)}}}}))
+            "providers": {"process": {"config": {"subnet": str(self.subnet), "uid_base": UID_BASE + number * world.USERS}}}}))
         self.process = None
         self.starts = 0
         self.environment = environment  # of every daemon
@@ -94,7 +97,8 @@ class Host:
     # ---- the process ----
 
     def spawn(self):
-        environment = {**os.environ, **self.environment, "MAYFLY_PROVIDERS_DIR": str(BUILD / "providers")}
+        environment = {**os.environ, **self.environment, "MAYFLY_PROVIDERS_DIR": str(BUILD / "providers"),
+                       "TMPDIR": str(self.home / "tmp")}
         with open(self.home / "mayflyd.log", "ab") as log:
             self.process = subprocess.Popen(
                 [BUILD / "orchestrator" / "mayflyd", "--state", self.state, "--config", self.config],
@@ -128,6 +132,12 @@ class Host:
             tries += 1
             assert tries < 200, "mayflyd ends again and again: " + self.log_tail()
             self.start()
+
+    def reload(self):
+        """The daemon reads its configuration again."""
+        with self.gate:
+            if self.alive():
+                self.process.send_signal(signal.SIGHUP)
 
     def kill(self, signal_number=signal.SIGKILL):
         if self.alive():
@@ -183,6 +193,26 @@ class Host:
             return status, text
         raise AssertionError(f"{method} {path} is never answered: " + self.log_tail())
 
+    def download(self, path):
+        """The body of what says in a header how long it is, and comes in one piece only when nobody dies."""
+        for _ in range(400):
+            self.ensure()
+            connection = UnixConnection(self.state / "api.sock", 30)
+            try:
+                connection.request("GET", path)
+                answer = connection.getresponse()
+                body = answer.read()
+            except (OSError, http.client.HTTPException):
+                time.sleep(0.005)
+                continue
+            finally:
+                connection.close()
+            if answer.status == 200 and len(body) == int(answer.getheader("Mayfly-Backup").split()[0]):
+                return body
+            assert answer.status in (200, 409, 500, 503), f"{path}: {answer.status} {body[:500]}"
+            time.sleep(0.05)
+        raise AssertionError(f"{path} is never answered: " + self.log_tail())
+
     def environment_of(self, label):
         """What the API says of it, {} when there is none."""
         status, text = self.call("GET", f"/v1/environments/{label}", may=(404,))
@@ -227,10 +257,17 @@ class Host:
                               capture_output=True, text=True, timeout=60, check=False)
         assert done.returncode == 0, f"--verify-log: {done.stdout}{done.stderr}"
 
+    def left(self):
+        """Its processes, as far as they can be told when the ledger is damaged."""
+        try:
+            return [pid for pid, _, _ in world.processes(self.state, world.installation_of(self.state))]
+        except sqlite3.Error:
+            return self.own_pids()
+
     def done(self, keep=False):
         """Ends the daemon and, when a test left its previews up, those too."""
         self.kill(signal.SIGTERM)
-        for pid, _ in list(world.processes(self.state, world.installation_of(self.state))):
+        for pid in self.left():
             try:
                 os.kill(pid, signal.SIGKILL)
             except ProcessLookupError:
@@ -251,6 +288,9 @@ containers:
   main:
     image: .
     command: [./server]
+    resources:
+      limits:
+        memory: 256Mi
     variables:
       PORT: "8080"
 {variables}    volumes:
@@ -268,11 +308,15 @@ BUILD_STEP = """workloads:
       inputs: [text]
 """
 
+# Nobody waits for its end: the environment is closed while it is being built.
+SLOW_STEP = BUILD_STEP.replace("cp text built", "cp text built; sleep 600")
+
 
 class Repository:
     """A bare repository with the commits that a scenario pushes, made once; copies of it are cheap."""
 
-    BRANCHES = {"busy-a": {"one": {}, "three": {}, "broken": {"EXIT_CODE": "3"}}, "busy-b": {"two": {}}}
+    BRANCHES = {"busy-a": {"one": {}, "three": {}, "broken": {"EXIT_CODE": "3"}}, "busy-b": {"two": {}}, "busy-c": {"slow": {}}}
+    STEPS = {"busy-a": BUILD_STEP, "busy-c": SLOW_STEP}
 
     def __init__(self, bare, commits):
         self.bare, self.commits = pathlib.Path(bare), commits
@@ -296,8 +340,8 @@ class Repository:
                 (work / "text").write_text(text)
                 lines = "".join(f"      {name}: \"{value}\"\n" for name, value in variables.items())
                 (work / "score.yaml").write_text(SCORE.format(variables=lines))
-                if branch == "busy-a":
-                    (work / "mayfly.yaml").write_text(BUILD_STEP)
+                if branch in cls.STEPS:
+                    (work / "mayfly.yaml").write_text(cls.STEPS[branch])
                 else:
                     (work / "mayfly.yaml").unlink(missing_ok=True)
                 git("add", "-A")

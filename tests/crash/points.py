@@ -1,5 +1,6 @@
 """The named crash points: which the source has, and which of them the scenario cannot pass."""
 import pathlib
+import random
 import re
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -33,6 +34,60 @@ def all_points():
     return plain | calls
 
 
-def reason(point):
+def reason(point, fronts):
     """Why the scenario need not pass it, or None."""
+    if point.startswith("gateway.") and "haproxy" not in fronts:
+        return "HAProxy is not installed"
     return next((why for start, why in NEVER.items() if point.startswith(start)), None)
+
+
+# Passed often, and each time something else is at stake: at the beginning things are made, at the end they go.
+OFTEN = ("ledger.commit.", "call.provision.", "call.deprovision.", "front.")
+
+
+def occurrences(point, n, each):
+    """Which of n passes are tried: the first, the last and some between them."""
+    each = max(each, 3) if point.startswith(OFTEN) else each
+    return sorted({1 + round(i * (n - 1) / max(1, each - 1)) for i in range(min(n, each))})
+
+
+def by_name(passed, front_for):
+    """(point, where in a day it is passed), under the front that it needs."""
+    for name in sorted(set().union(*passed.values())):
+        if name in passed[front_for(name)]:
+            yield name, passed[front_for(name)][name]
+
+
+# What every start of the daemon passes, so that a crash there comes after any other.
+STARTS = ("start", "ledger.key", "ledger.signing", "engine.turn")
+
+
+def first_of(first, second):
+    """Which pass of the first point, by their places in a day, is one that the second comes after: the middle
+    one, or an earlier one; None when the second comes only before."""
+    middle = (len(first) + 1) // 2
+    return next((n for n in range(middle, 0, -1) if second[-1] > first[n - 1]), None)
+
+
+def pairs(passed, front_for):
+    """([((first, occurrence), (second, 1))], how many more there would be of which the second never comes
+    after the first), each second once with every first, in an order that is always the same."""
+    names, chance = [name for name, _ in by_name(passed, front_for)], random.Random(1)
+    steps = list(range(len(names)))
+    chance.shuffle(names)
+    chance.shuffle(steps)
+    found, out = [], 0
+    # Each len(names) of them have every point once as the first and once as the second.
+    for step in steps:
+        for i, name in enumerate(names):
+            second = names[(i + step) % len(names)]
+            places = passed[front_for(name, second)]
+            if second in STARTS:
+                n = (len(places[name]) + 1) // 2
+            else:
+                n = first_of(places[name], places[second])
+            if n:
+                found.append(((name, n), (second, 1)))
+            else:
+                out += 1
+    return found, out

@@ -1,29 +1,41 @@
 """What a day brings to one installation, in a few seconds. Every step can be repeated after a crash in it."""
+import json
 import os
+import pathlib
 import signal
+import sqlite3
 import threading
 import time
 
 import world
 
-A, B = "busy-a", "busy-b"
+A, B, C = "busy-a", "busy-b", "busy-c"
+HOUR_MS = 3600 * 1000
 
 
 class Scenario:
     def __init__(self, host, repository):
         self.host, self.repository = host, repository
-        self.acknowledged = []  # (label, commit) of pushes that were answered
+        # What was answered and must be in the ledger from then on: (kind, label, value), see world.PROMISES.
+        # One that is taken back goes from here before the daemon is asked to.
+        self.promises = []
 
     @staticmethod
     def label(branch):
         return f"{branch}--crash"
+
+    def promised(self, kind, label, value):
+        self.promises.append((kind, label, value))
+
+    def take_back(self, *kinds):
+        self.promises = [promise for promise in self.promises if promise[0] not in kinds]
 
     def push(self, branch, text):
         commit = self.repository.set(branch, text)
         status, _ = self.host.call("POST", "/v1/projects/crash/push", {"branch": branch, "commit": commit},
                                    may=(404, 409))
         if commit and status < 300:
-            self.acknowledged.append((self.label(branch), commit))
+            self.promised("push", self.label(branch), commit)
 
     def live(self, branch, text):
         label = self.label(branch)
@@ -46,16 +58,65 @@ class Scenario:
         self.live(A, "one")
         self.live(B, "two")
         self.look_into(A)
+        self.hold(A)
         self.push(A, "three")  # a second generation beside the first
+        self.backup()
         self.sleep_and_wake(B, "two")
+        self.cut_off(C, "slow")
         self.live(A, "three")
         self.push(A, "broken")  # leaves the last good one
-        self.host.wait("the broken generation failed",
-                       lambda: self.state(A).get("cause") and self.host.get(self.label(A)) == (200, "three"))
+        self.failed(A, "three")
+        self.act(A, "retry")
+        self.failed(A, "three")
         self.close()
 
+    def failed(self, branch, serving):
+        self.host.wait("the broken generation failed",
+                       lambda: self.state(branch).get("cause") and self.host.get(self.label(branch)) == (200, serving))
+
+    def hold(self, branch):
+        """What people say about an environment's life, and about all of them."""
+        label = self.label(branch)
+        for verb, body, told in (("extend", {"by_ms": HOUR_MS}, lambda e: e["extended_until_ms"]),
+                                 ("pin", {"until_ms": int(time.time() * 1000) + HOUR_MS, "reason": "crash"},
+                                  lambda e: e["pinned"]["until_ms"])):
+            status, text = self.act(branch, verb, body)
+            assert status < 300, f"{verb}: {status} {text}"
+            answer = json.loads(text)
+            self.promised(verb, label, told(answer.get("environment", answer)))
+        self.take_back("thaw")
+        self.host.call("POST", "/v1/freeze", {"on": True, "reason": "crash test"})
+        self.promised("freeze", None, "crash test")
+        status, text = self.act(branch, "down")
+        assert status == 409, f"down in a freeze: {status} {text}"
+        self.host.reload()
+        self.take_back("freeze")
+        self.host.call("POST", "/v1/freeze", {"on": False})
+        self.promised("thaw", None, None)
+
+    def backup(self):
+        """It is a whole ledger, and holds what was promised before it was asked for."""
+        before = list(self.promises)
+        folder = pathlib.Path(self.host.home) / "copy"
+        folder.mkdir(exist_ok=True)
+        (folder / "ledger.db").write_bytes(self.host.download("/v1/backup"))
+        wrong = world.broken(folder) + world.lost(folder, before)
+        assert not wrong, "in a backup: " + "\n".join(wrong)
+
+    def cut_off(self, branch, text):
+        """Taken away while it is being built."""
+        def builds():
+            return world.rows(self.host.state, "SELECT 1 FROM intent i JOIN resource r ON r.uid = i.resource_uid"
+                                               " JOIN environment e ON e.id = i.environment_id"
+                                               " WHERE e.branch = ? AND r.type = 'build' AND i.verb = 'provision'"
+                                               " AND i.outcome IS NULL", branch)
+        self.push(branch, text)
+        self.host.wait(f"{branch} is being built", builds)
+        self.act(branch, "down")
+
     def look_into(self, branch):
-        """What only looks on: logs and exec; and the watch of the provider ends and comes back."""
+        """What only looks on: logs, exec, lists; and the watch of the provider ends and comes back."""
+        self.host.call("POST", "/v1/orphans/look", {})
         self.host.call("GET", f"/v1/environments/{self.label(branch)}/logs?lines=2", may=(404, 409))
         self.act(branch, "exec", {"command": ["true"]})
         for pid in self.host.children("mayfly-provider-process"):
@@ -76,10 +137,13 @@ class Scenario:
         self.live(branch, text)
 
     def close(self):
-        self.push(B, None)
-        for branch in (A, B):
+        self.take_back("pin")
+        self.act(A, "unpin")
+        self.repository.set(B, None)  # nobody says so: the comparison finds it
+        self.host.call("POST", "/v1/projects/crash/compare", {}, may=(404, 409))
+        for branch in (A, B, C):
             self.act(branch, "down")
-        for branch in (A, B):
+        for branch in (A, B, C):
             self.host.wait(f"{branch} is gone", lambda branch=branch: self.state(branch).get("state", "gone") == "gone")
 
     def check(self):
@@ -92,7 +156,7 @@ class Scenario:
             if not last:
                 last[:] = world.haproxy_routes(host.state)
             if not last:
-                answers = {branch: host.get(self.label(branch))[0] for branch in (A, B)}
+                answers = {branch: host.get(self.label(branch))[0] for branch in (A, B, C)}
                 last[:] = [f"{branch} answers {status}" for branch, status in answers.items() if status != 410]
             return not last
 
@@ -100,9 +164,12 @@ class Scenario:
             host.wait("nothing is left", clean, 30, 0.1)
         except AssertionError:
             raise AssertionError("left behind:\n  " + "\n  ".join(last) + "\n" + host.log_tail()) from None
-        wrong = world.lost(host.state, self.acknowledged) + world.broken(host.state)
+        wrong = world.lost(host.state, self.promises) + world.broken(host.state)
         assert not wrong, "\n".join(wrong)
         host.verify_log()
+
+
+LIVE_ON = ("mayfly-keeper ", "mayfly-relay ", "haproxy ", "/usr/sbin/haproxy ")  # when the daemon dies
 
 
 class Killer(threading.Thread):
@@ -129,7 +196,6 @@ class Killer(threading.Thread):
     def strike(self):
         others = self.others() if self.random.random() < 0.5 else []
         kind, pid = self.random.choice(others) if others else ("daemon", None)
-        acknowledged = list(self.scenario.acknowledged)
         if kind != "daemon":
             try:
                 os.kill(pid, signal.SIGKILL)
@@ -138,28 +204,33 @@ class Killer(threading.Thread):
         if kind == "daemon" or self.random.random() < 0.5:
             if not self.host.alive():
                 return
-            self.providers = self.host.children("mayfly-provider")
+            self.providers = world.descendants(self.host.process.pid, LIVE_ON)
             self.host.kill()
-            self.look(acknowledged)
+            try:
+                self.look()
+            except (OSError, AssertionError, sqlite3.Error, ValueError) as error:
+                self.wrong.append(f"the world cannot be looked at: {error!r}")
         self.killed[kind] += 1
         self.left -= 1
 
-    def look(self, acknowledged):
+    def look(self):
         state = self.host.state
         for _ in range(400):  # they die with the daemon, each as soon as the kernel comes to it
-            if not any(world.alive(pid) for pid in self.providers):
+            outlived = [pid for pid, begun in self.providers
+                        if world.begun(pid) == begun and world.alive(pid) and not world.read(f"/proc/{pid}/cmdline").startswith(LIVE_ON)]
+            if not outlived:
                 break
             time.sleep(0.005)
         else:
-            self.wrong.append("provider programs outlive their daemon")
+            self.wrong += [f"outlives its daemon: {pid} {world.read(f'/proc/{pid}/cmdline')}" for pid in outlived]
         if world.installation_of(state):
-            self.wrong += world.unknown(state) + world.lost(state, acknowledged)
+            self.wrong += world.unknown(state) + world.lost(state, self.scenario.promises)
 
     def others(self):
         """Keepers, provider programs and HAProxy of this installation, each kind as likely as the others."""
         installation = world.installation_of(self.host.state)
         kinds = {"provider": self.host.children("mayfly-provider"),
-                 "keeper": [pid for pid, text in world.processes(self.host.state, installation)
+                 "keeper": [pid for pid, text, _ in world.processes(self.host.state, installation)
                             if text.startswith("mayfly-keeper ")],
                  "haproxy": [pid for pid in [self.host.haproxy()] if pid]}
         kinds = {kind: pids for kind, pids in kinds.items() if pids}

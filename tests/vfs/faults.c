@@ -142,8 +142,8 @@ static void violation(Run *t, const char *invariant, const char *fmt, ...) {
  * written; a sealed secret has a nonce of its own (that it opens is checked apart). */
 #define VALUES " WHERE name NOT IN ('installation', 'epoch', 'anchored', 'key')"
 static const char *const tables[] = {
-        "value",  "project", "environment", "generation", "resource",
-        "intent", "event",   "route",       "outbox",
+        "value", "project", "environment", "generation", "resource", "intent",
+        "event", "route",   "outbox",      "receipt",    "stray",
 };
 static char *rows[N_ELEMENTS(tables)]; /* a statement for each, that gives each row as one text */
 
