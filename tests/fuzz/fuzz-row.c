@@ -92,7 +92,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
 
         store = present(&spoiler);
         assert(db_exec(spoiler, "BEGIN", NULL) == 0);
-        spoil(spoiler, data, size);
+        (void) spoil(spoiler, data, size);
         assert(db_exec(spoiler, "COMMIT", NULL) == 0);
         f = spoilt_world(store);
         if (daemon_try(f, NULL) == 0) {

@@ -7,28 +7,34 @@
 static const struct {
         const char *name, *columns;
 } tables[] = {
-        { "environment",
-          "id project_id branch commit label owner team trust trace slot state level "
-          "wanted_generation live_generation cause gone_by gone_why created_ms used_ms "
-          "asleep_ms closed_ms deleted_ms pinned_until_ms pinned_by pin_reason "
-          "extended_until_ms due_ms wake_wanted sleep_wanted lease clocks policy_ms" },
-        { "generation", "environment_id number commit trace state graph cause created_ms ready_ms "
-                        "ended_ms" },
-        { "resource",
-          "uid environment_id generation key type class id name workload marker provider "
-          "slot state node live outputs secret sealed applied inspect touched emptied "
-          "tries retry_ms cause cause_class created_ms ready_ms removed_ms notes" },
-        { "intent", "id resource_uid environment_id verb provider attempt created_ms deadline_ms "
-                    "outcome message ended_ms" },
-        { "event", "number time_ms environment_id project_id kind actor trace text data chain" },
-        { "route", "host environment_id answer endpoints facts changed_ms" },
-        { "project", "id name repository base_branch team owner clocks created_ms removed_ms "
-                     "compared_ms" },
-        { "value", "name value" },
-        { "receipt", "environment_id label ended_ms body public_key signature" },
-        { "stray", "uid kind provider type marker environment_id detail first_ms last_ms times "
-                   "removing emptied actor trace intent tries retry_ms cause" },
-        { "outbox", "number target kind body created_ms not_before_ms tries delivered_ms" },
+        [TABLE_ENVIRONMENT] = { "environment",
+                                "id project_id branch commit label owner team trust trace "
+                                "slot state level wanted_generation live_generation cause "
+                                "gone_by gone_why created_ms used_ms asleep_ms closed_ms "
+                                "deleted_ms pinned_until_ms pinned_by pin_reason "
+                                "extended_until_ms due_ms wake_wanted sleep_wanted lease "
+                                "clocks policy_ms" },
+        [TABLE_GENERATION] = { "generation", "environment_id number commit trace state graph cause "
+                                             "created_ms ready_ms ended_ms" },
+        [TABLE_RESOURCE] = { "resource", "uid environment_id generation key type class id name "
+                                         "workload marker provider slot state node live outputs "
+                                         "secret sealed applied inspect touched emptied tries "
+                                         "retry_ms cause cause_class created_ms ready_ms "
+                                         "removed_ms notes" },
+        [TABLE_INTENT] = { "intent", "id resource_uid environment_id verb provider attempt "
+                                     "created_ms deadline_ms outcome message ended_ms" },
+        [TABLE_EVENT] = { "event", "number time_ms environment_id project_id kind actor "
+                                   "trace text data chain" },
+        [TABLE_ROUTE] = { "route", "host environment_id answer endpoints facts changed_ms" },
+        [TABLE_PROJECT] = { "project", "id name repository base_branch team owner clocks "
+                                       "created_ms removed_ms compared_ms" },
+        [TABLE_VALUE] = { "value", "name value" },
+        [TABLE_RECEIPT] = { "receipt", "environment_id label ended_ms body public_key signature" },
+        [TABLE_STRAY] = { "stray", "uid kind provider type marker environment_id detail "
+                                   "first_ms last_ms times removing emptied actor trace "
+                                   "intent tries retry_ms cause" },
+        [TABLE_OUTBOX] = { "outbox", "number target kind body created_ms not_before_ms tries "
+                                     "delivered_ms" },
 };
 
 #define COLUMNS_MAX 40
@@ -255,14 +261,18 @@ static void set(Db *db, const char *sql, unsigned row, unsigned kind, const uint
         (void) db_run(q, NULL); /* some would break a key */
 }
 
-void spoil(Db *db, const uint8_t *data, size_t size) {
+unsigned spoil(Db *db, const uint8_t *data, size_t size) {
+        unsigned spoilt = 0;
+
         for (unsigned n = 0; size >= 4 && n < EDITS; n++) {
                 const uint8_t *end = memchr(data + 4, 0x1e, size - 4);
                 size_t length = end ? (size_t) (end - data) - 4 : size - 4;
+                unsigned table = data[0] % N_ELEMENTS(tables);
 
-                set(db, statement(data[0] % N_ELEMENTS(tables), data[1]), data[2] % 16, data[3] % 4,
-                    data + 4, length);
+                set(db, statement(table, data[1]), data[2] % 16, data[3] % 4, data + 4, length);
+                spoilt |= 1U << table;
                 data += 4 + length + (end != NULL);
                 size -= 4 + length + (end != NULL);
         }
+        return spoilt;
 }

@@ -18,8 +18,24 @@ const Store *spoilt_template(void);
 /* For the world of such a ledger, before its daemon. */
 Fixture *spoilt_world(Store *store);
 
+/* The numbers are those of the corpus. */
+enum {
+        TABLE_ENVIRONMENT,
+        TABLE_GENERATION,
+        TABLE_RESOURCE,
+        TABLE_INTENT,
+        TABLE_EVENT,
+        TABLE_ROUTE,
+        TABLE_PROJECT,
+        TABLE_VALUE,
+        TABLE_RECEIPT,
+        TABLE_STRAY,
+        TABLE_OUTBOX,
+};
+
 /* Sets columns:
  *
  *   TABLE COLUMN ROW KIND value... 0x1e      (KIND modulo 4: text, number as text, blob, NULL)
- */
-void spoil(Db *db, const uint8_t *data, size_t size);
+ *
+ * Gives the tables in which it did, as bits. */
+unsigned spoil(Db *db, const uint8_t *data, size_t size);

@@ -26,6 +26,7 @@ static struct {
         Store *template;
         Store *present; /* of one scenario after the other: its statements are prepared */
         uint64_t state;
+        void *pages; /* SQLite's, until the process ends */
 } process;
 
 static void fill(void *userdata, void *buf, size_t size) {
@@ -87,6 +88,23 @@ static void store_fill(Store *to, const Store *from) {
         free(bytes);
 }
 
+/* Pages come out of one block. Otherwise each temporary table of a statement allocates a cache of its own,
+ * which under the sanitizers costs more than what it is for. */
+static void pages_from_one_block(void) {
+        enum {
+                PAGES = 2048,
+                PAGE_BYTES = 4096
+        };
+        int header;
+
+        assert(sqlite3_config(SQLITE_CONFIG_PCACHE_HDRSZ, &header) == SQLITE_OK);
+        header = (header + 7) / 8 * 8;
+        process.pages = malloc((size_t) PAGES * (size_t) (PAGE_BYTES + header));
+        assert(process.pages);
+        assert(sqlite3_config(SQLITE_CONFIG_PAGECACHE, process.pages, PAGE_BYTES + header, PAGES) ==
+               SQLITE_OK);
+}
+
 void store_init(void) {
         Random random = { .fill = fill };
         LedgerOptions options = { .key_path = process.key, .random = &random, .fast = true };
@@ -96,6 +114,7 @@ void store_init(void) {
         assert(sqlite3_config(SQLITE_CONFIG_SINGLETHREAD) == SQLITE_OK);
         assert(sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0) == SQLITE_OK);
         assert(sqlite3_config(SQLITE_CONFIG_LOOKASIDE, 1200, 400) == SQLITE_OK);
+        pages_from_one_block();
         snprintf(process.folder, sizeof(process.folder), "%s/mayfly-sim-XXXXXX",
                  access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp");
         assert(mkdtemp(process.folder));
