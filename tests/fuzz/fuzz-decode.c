@@ -154,7 +154,7 @@ static void read_resources(Fixture *f) {
         for (size_t i = 0; i < N_IDS; i++)
                 (void) ledger_resource_each(f->ledger, ids[i], true, on_resource, f, NULL);
         (void) ledger_resource_each(f->ledger, NULL, false, on_resource, f, NULL);
-        (void) ledger_resource_each_retry(f->ledger, INT64_MAX, on_resource, f, NULL);
+        (void) ledger_resource_each_retry(f->ledger, 0, INT64_MAX, on_resource, f, NULL);
         (void) ledger_resource_next_retry(f->ledger, f->now_ms, &ms, NULL);
 }
 
