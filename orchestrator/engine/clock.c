@@ -282,7 +282,7 @@ static void say_reason(const Engine *e, const char *news, char *ret, size_t size
 }
 
 static int stop_store(Engine *e, Error *reterr) {
-        char news[200], reason[300];
+        char news[200], reason[400];
         int r;
 
         say_news(e, news, sizeof(news));
