@@ -287,38 +287,6 @@ int level_visit(View *v, Error *reterr);
 int level_counts(View *v, const Part *p, bool *ret, Error *reterr);
 int route_step(View *v, Error *reterr);
 
-/* ---- call.c ---- */
-/* Queues a call for after the commit, with an intent when the verb changes the world. 1 when queued, 0
- * when it must wait (no place, the provider is slowed). */
-typedef struct CallWish {
-        const char *verb;
-        const GraphNode *node; /* NULL: the resource's own */
-        json_t *params;        /* resolved, borrowed; NULL: what can be resolved */
-        int64_t generation;    /* which it serves */
-} CallWish;
-int call_resource(View *v, Part *p, const CallWish *wish, Error *reterr);
-int call_new(Engine *e, CallKind kind, const char *provider, const char *verb, Call **ret);
-void call_cancel(Engine *e, Call *c);
-void call_abandon(Engine *e, Call *c); /* one that was never started */
-/* request.c: what a provider is told. The reference is the caller's; NULL when out of memory. */
-json_t *request_for_resource(View *v, Part *p, const Call *c, const CallWish *wish);
-char *environment_url(Engine *e, const char *label);    /* owned */
-char *environment_host(Engine *e, const char *label);   /* owned */
-json_t *request_for_provider(Engine *e, const Call *c); /* list, watch */
-/* For something that has no row, or one that is over: its marker says whose it is. */
-json_t *request_for_marked(Engine *e, const Call *c, const char *type, const char *marker,
-                           const char *environment_id);
-void call_free(void *call);
-void call_start_queued(Engine *e);
-void call_undo_environment(Engine *e, const char *environment_id);
-void call_turn_failed(Engine *e);
-void call_turn_done(Engine *e);
-int call_apply_replies(Engine *e, Error *reterr);
-void call_on_reply(void *userdata, const ProviderReply *reply);
-void call_on_line(void *userdata, const char *call_id, const json_t *line);
-void provider_slow(Engine *e, const char *provider, int64_t until_ms);
-int64_t provider_slow_until(Engine *e, const char *provider);
-
 /* ---- trouble.c: what a failure means ---- */
 const char *part_title(const Part *p); /* its name for people */
 /* Notes the failure on the row (not saved). 1 when there is no sense in trying again. */
@@ -348,12 +316,6 @@ int result_store(View *v, Part *p, const json_t *result, Error *reterr);
 /* What could not be done as asked. A provision without notes did all of it. */
 int result_store_notes(View *v, Part *p, const Call *c);
 
-/* ---- said.c ---- */
-void said_on_line(Call *c, const json_t *line);
-/* Logs it without secrets, those of the call's own result included. */
-void said_log(View *v, const Part *p, const Call *c);
-void said_done(Said *s);
-
 /* ---- receipt.c ---- */
 int receipt_note(View *v, Part *p, const Call *c, Error *reterr); /* what a removal answered */
 /* In the turn that ends the environment; digest: of what was signed, for the event. */
@@ -366,45 +328,8 @@ void late_answers_free(Engine *e);
 void policy_of(Engine *e, const Environment *env, const Project *project, ReaperPolicy *ret);
 int policy_refresh(View *v, Error *reterr);
 
-/* ---- list.c ---- */
-typedef struct ListRun {
-        Map *seen;         /* uids in the list, as the ledger has them */
-        Map *listed;       /* all uids in it, whatever else is said of them */
-        Map *suspect;      /* those seen that are not as the ledger has them */
-        Map *lost;         /* those seen of which only the mark is there */
-        json_t *strangers; /* items that the ledger does not know, has as removed, or otherwise */
-        size_t n_items;    /* of ours */
-        bool overflow;     /* some of it was not kept or could not be read: not complete */
-        bool cut;          /* there were more strangers than are kept */
-} ListRun;
-/* How the last list of a provider ended, for those who want to know whether anybody looked. */
-typedef struct ListEnd {
-        bool complete, cut;
-        int64_t at_ms;
-        char *detail; /* NULL: none */
-} ListEnd;
-void list_end_free(void *end);
-json_t *list_ends_json(Engine *e);
-/* A list of this provider that begins from now on: one that is about to be asked will do. */
-int list_start_fresh(Engine *e, const char *provider);
-int list_start_all(Engine *e, Error *reterr);
-int list_start_known(Engine *e, Error *reterr); /* also of providers that have nothing living */
-void list_on_line(Engine *e, Call *c, const json_t *item);
-int list_end(Engine *e, Call *c, Error *reterr);
-void list_free(ListRun *l);
-void watch_on_line(Engine *e, Call *c, const json_t *item);
-int watch_end(Engine *e, Call *c, Error *reterr);
-int watch_step(Engine *e, Error *reterr);
-void watch_wanted(Engine *e, const char *provider);
-int64_t watch_next_time(Engine *e);
-
 /* ---- prune.c ---- */
 int prune_step(Engine *e, Error *reterr);
-
-/* ---- stream.c ---- */
-void stream_on_line(Engine *e, Call *c, const json_t *line);
-void stream_end(Engine *e, Call *c);
-void stream_orphan(EngineStream *s);
 
 /* ---- event.c ---- */
 static inline EventWhere event_of(const View *v) {
@@ -447,3 +372,5 @@ int input_environment(Input *i, const char *name, Environment *ret, Error *reter
 static inline int64_t time_add(int64_t ms, int64_t length) {
         return ms > INT64_MAX - length ? INT64_MAX : ms + length;
 }
+
+#include "orchestrator/engine/calls.h"
