@@ -97,6 +97,7 @@ int resource_repair(View *v, Part *p, const char *why, Error *reterr) {
                                            delay << (p->row.tries - 1 < 5 ? p->row.tries - 1 : 5));
         map_remove(v->e->sound, p->row.uid);
         r = str_replace(&p->row.cause, why);
+        why = p->row.cause; /* it may be what was just replaced */
         if (r == 0 && p->row.tries >= LIMIT_TRANSIENT_TRIES) {
                 p->row.retry_ms = time_add(v->e->now_ms, LIMIT_STUCK_RETRY_MS);
                 r = part_move(v, p, RES_FAILED, reterr);
