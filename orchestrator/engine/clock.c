@@ -353,14 +353,17 @@ void clock_not_done(Engine *e) {
 }
 
 int clock_store(Engine *e, Error *reterr) {
+        int64_t now = e->now_ms;
         char text[128];
 
         /* The first turn and then every minute in which something is written anyway. */
         if (e->marked_boot_ms > 0 && e->boot_ms - e->marked_boot_ms < MARK_EVERY_MS)
                 return 0;
         e->marking = true;
+        if (now < e->wall_ms + e->offset_ms) /* a clock that is ahead was accepted in this turn */
+                now = e->wall_ms + e->offset_ms;
         snprintf(text, sizeof(text), "%s %" PRId64 " %" PRId64, e->boot[0] ? e->boot : "-",
-                 e->boot_ms, e->now_ms);
+                 e->boot_ms, now);
         return ledger_value_set(e->ledger, "clock.mark", text, reterr);
 }
 
@@ -375,6 +378,7 @@ static int take(Engine *e, int64_t offset_ms, int64_t accepted_ms, Error *reterr
                 return r;
         e->offset_ms = offset_ms;
         e->accepted_ms = accepted_ms;
+        e->marked_boot_ms = 0; /* a mark of the time before would undo it at the next start */
         return 0;
 }
 

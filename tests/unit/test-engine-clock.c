@@ -131,6 +131,25 @@ static void test_a_clock_that_was_behind_is_accepted(void **state) {
         assert_false(done.freeze || done.held || done.clock || done.hold);
 }
 
+/* The mark says what was accepted, or the start after a kill would take the clock for stepped once more. */
+static void test_a_kill_right_after_it_does_not_undo_it(void **state) {
+        const int64_t month = 30 * MS_PER_DAY;
+        Fixture *f = *state;
+        int64_t age;
+
+        sleeper(f);
+        age = left(f, "delete_after_age");
+        set_clock(f, month);
+        assert_int_equal(engine_unfreeze(f->engine, NULL, true, NULL, NULL), 0);
+        assert_int_equal(engine_turn(f->engine, NULL), 0);
+        daemon_killed(f);
+        daemon_up(f);
+        settle(f);
+        assert_false(frozen_by_clock(f));
+        assert_int_equal(engine_now_ms(f->engine), f->now_ms);
+        assert_int_equal(left(f, "delete_after_age"), age);
+}
+
 /* What is made in the very turn of the release is not older than that. */
 static void test_the_turn_of_the_release_moves_too(void **state) {
         Fixture *f = *state;
@@ -510,6 +529,7 @@ int main(void) {
 #define WITH(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
         static const struct CMUnitTest tests[] = {
                 WITH(test_a_clock_that_was_behind_is_accepted),
+                WITH(test_a_kill_right_after_it_does_not_undo_it),
                 WITH(test_the_turn_of_the_release_moves_too),
                 WITH(test_a_clock_that_was_put_right_needs_no_word),
                 WITH(test_a_release_that_fails_moves_no_time),
