@@ -20,7 +20,7 @@ static bool lay_text(const char *text, int64_t length_ms[static _REAPER_CLOCK_KI
         json_auto_t *clocks = text ? json_loads(text, 0, NULL) : NULL;
 
         lay_over(clocks, length_ms);
-        return !text || clocks;
+        return !text || json_is_object(clocks);
 }
 
 static void clocks_list(const ConfigClocks *c, int64_t ret[static _REAPER_CLOCK_KIND_MAX]) {
