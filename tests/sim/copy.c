@@ -119,6 +119,11 @@ void copy_put_back(Sim *s) {
         if (older && !ledger_held(s->ledger))
                 sim_violation(s, "an older database is recognised and held", "%lld events are lost",
                               (long long) (newest - s->copy_facts->newest));
+        if (!older && ledger_held(s->ledger)) { /* it was started in between, and that is seen */
+                s->held = s->frozen = true;
+                s->held_from_ms = s->copy_facts->from_ms;
+                s->moved_unsure = s->moved_unsure || s->copy_facts->held;
+        }
         world_orphan_all(s);
         kind = s->kind_step;
         s->kind_step = true; /* the front tells of no visits that would move a clock */
