@@ -20,6 +20,7 @@ static int event_ready(View *v, Part *p, const Call *c) {
 
 static int outcome_ready(View *v, Part *p, Call *c, Error *reterr) {
         int r = c->result ? result_store(v, p, c->result, reterr) : 1;
+        bool repaired;
 
         if (r == 0 && streq(c->verb, "provision") && !p->row.outputs)
                 r = ledger_resource_set_outputs(v->e->ledger, &p->row, "{}", NULL, reterr);
@@ -31,6 +32,7 @@ static int outcome_ready(View *v, Part *p, Call *c, Error *reterr) {
                 r = nonsense(v, p, c, reterr);
                 return r > 0 ? give_up(v, p, c, reterr) : r < 0 ? r : part_save(v, p, reterr);
         }
+        repaired = p->row.ready_ms > 0 && p->row.cause;
         part_calm(p);
         if (p->row.generation == 0 || p->row.generation != v->env.live_generation)
                 p->row.tries = 0; /* repairs of what serves are counted until it is calm */
@@ -48,6 +50,8 @@ static int outcome_ready(View *v, Part *p, Call *c, Error *reterr) {
         if (streq(p->row.type, "network") && map_put(v->e->sound, p->row.uid, v->e) < 0)
                 return -ENOMEM;
         r = part_move(v, p, RES_READY, reterr);
+        if (r == 0 && repaired)
+                r = resource_made_again(v, p, reterr);
         return r < 0 ? r : event_ready(v, p, c);
 }
 
@@ -149,6 +153,11 @@ static int outcome_deprovision(View *v, Part *p, Call *c, Error *reterr) {
                 free(TAKE(p->row.live)); /* what was known of it: some resources are nothing else */
                 r = receipt_note(v, p, c, reterr);
                 return r < 0 ? r : part_save(v, p, reterr);
+        }
+        if (json_object_get(c->result, "removed")) {
+                r = receipt_note(v, p, c, reterr);
+                if (r < 0)
+                        return r;
         }
         r = trouble(v, p, c, reterr);
         return r > 0 ? stuck(v, p, reterr) : r < 0 ? r : part_save(v, p, reterr);

@@ -278,6 +278,7 @@ int resource_provision(View *v, Part *p, const GraphNode *target, int64_t genera
 int resource_remove(View *v, Part *p, Error *reterr);
 int resource_repair(View *v, Part *p, const char *why, Error *reterr);
 int resource_inspect(View *v, Part *p, Error *reterr);
+int resource_made_again(View *v, const Part *p, Error *reterr);
 bool resource_needed_by(View *v, const Part *p);
 bool resource_depends_ready(View *v, const GraphNode *node, int64_t generation);
 int removal_step(View *v, Error *reterr);
@@ -317,7 +318,9 @@ int result_store(View *v, Part *p, const json_t *result, Error *reterr);
 int result_store_notes(View *v, Part *p, const Call *c);
 
 /* ---- receipt.c ---- */
-int receipt_note(View *v, Part *p, const Call *c, Error *reterr); /* what a removal answered */
+int receipt_note_attempt(View *v, const Part *p, Error *reterr); /* a removal that begins */
+/* What a removal answered; one that failed may say what it did until then. */
+int receipt_note(View *v, Part *p, const Call *c, Error *reterr);
 /* In the turn that ends the environment; digest: of what was signed, for the event. */
 int receipt_write(View *v, char digest[static SHA256_HEX], Error *reterr);
 

@@ -46,6 +46,16 @@ static json_t *report_list(View *v, const json_t *given, int64_t *more) {
         return out;
 }
 
+int receipt_note_attempt(View *v, const Part *p, Error *reterr) {
+        EventWhere where = event_of(v);
+
+        where.data = json_pack("{s:s, s:b}", "resource", p->row.uid, "attempt", 1);
+        if (!where.data)
+                return -ENOMEM;
+        return event_add(v->e, EVENT_RESOURCE_REMOVING, where, "%s '%s' is being removed",
+                         p->row.type, p->row.name ? p->row.name : p->row.key);
+}
+
 int receipt_note(View *v, Part *p, const Call *c, Error *reterr) {
         EventWhere where = event_of(v);
         int64_t more = 0;
@@ -57,9 +67,11 @@ int receipt_note(View *v, Part *p, const Call *c, Error *reterr) {
                                "absent", absent, "more", (json_int_t) more);
         if (!where.data)
                 return -ENOMEM;
-        return event_add(v->e, EVENT_RESOURCE_REMOVING, where,
-                         "%s '%s' was removed; looking whether it is gone", p->row.type,
-                         p->row.name ? p->row.name : p->row.key);
+        return event_add(v->e, EVENT_RESOURCE_REMOVING, where, "%s '%s' was removed%s", p->row.type,
+                         p->row.name ? p->row.name : p->row.key,
+                         c->class == PROVIDER_OK || c->class == PROVIDER_GONE
+                                 ? "; looking whether it is gone"
+                                 : " in part");
 }
 
 /* ---- all of them ---- */
@@ -135,10 +147,16 @@ static int merge(json_t *one, const json_t *data) {
         return 0;
 }
 
+static int count(json_t *one, const char *key, json_int_t by) {
+        json_int_t before = json_integer_value(json_object_get(one, key));
+
+        return json_object_set_new(one, key, json_integer(before + by)) < 0 ? -ENOMEM : 0;
+}
+
 static int gather_event(void *userdata, const Event *e) {
         Gathering *g = userdata;
         json_auto_t *data = NULL;
-        json_t *one, *n;
+        json_t *one;
         json_int_t more;
 
         if (!e->data || !streq(e->kind, "resource.removing"))
@@ -148,14 +166,12 @@ static int gather_event(void *userdata, const Event *e) {
                               json_string_value(json_object_get(data, "resource")) ?: "");
         if (!one)
                 return 0;
+        if (json_is_true(json_object_get(data, "attempt")))
+                return count(one, "attempts", 1);
         more = json_integer_value(json_object_get(data, "more"));
-        n = json_object_get(one, "answers");
-        if (json_object_set_new(one, "answers", json_integer(json_integer_value(n) + 1)) < 0 ||
+        if (count(one, "answers", 1) < 0 ||
             json_object_set_new(one, "answered_ms", json_integer(e->time_ms)) < 0 ||
-            (more > 0 &&
-             json_object_set_new(
-                     one, "more",
-                     json_integer(json_integer_value(json_object_get(one, "more")) + more)) < 0))
+            (more > 0 && count(one, "more", more) < 0))
                 return -ENOMEM;
         return merge(one, data);
 }

@@ -64,6 +64,7 @@ bool reply_end(const Reply *r, ProviderReply *ret) {
                 ret->result = json_object_get(r->final, "result");
                 return true;
         }
+        ret->result = error; /* a removal that failed may say what it did until then */
         ret->class = class ? provider_class_from_string(class) : _PROVIDER_CLASS_INVALID;
         /* A class that we do not know, or "no error": the outcome is not known either. */
         if ((int) ret->class <= PROVIDER_OK) {

@@ -117,6 +117,26 @@ int resource_repair(View *v, Part *p, const char *why, Error *reterr) {
         return r;
 }
 
+/* What is built on it may go on with the one that is no more. */
+int resource_made_again(View *v, const Part *p, Error *reterr) {
+        int r = 0;
+
+        for (size_t i = 0; r == 0 && i < v->n_parts; i++) {
+                Part *other = v->parts[i];
+                GraphNode *node;
+
+                if (other == p || other->row.state != RES_READY ||
+                    (p->row.generation != 0 && other->row.generation != p->row.generation))
+                        continue;
+                r = view_node(v, other, &node, reterr);
+                if (r < 0 || !strv_contains(node->depends, p->row.key))
+                        continue;
+                other->row.inspect = true;
+                r = part_save(v, other, reterr);
+        }
+        return r;
+}
+
 /* ---- removal ---- */
 
 /* Children first: true while something living was built on this one. */
@@ -154,13 +174,7 @@ static int remove_begin(View *v, Part *p, Error *reterr) {
         r = str_replace(&p->row.cause, NULL);
         if (r == 0)
                 r = str_replace(&p->row.cause_class, NULL);
-        if (r == 0)
-                r = part_move(v, p, RES_REMOVING, reterr);
-        if (r == 0)
-                r = event_add(v->e, EVENT_RESOURCE_REMOVING, event_of(v),
-                              "%s '%s' is being removed", p->row.type,
-                              p->row.name ? p->row.name : p->row.key);
-        return r;
+        return r == 0 ? part_move(v, p, RES_REMOVING, reterr) : r;
 }
 
 int resource_remove(View *v, Part *p, Error *reterr) {
@@ -191,7 +205,10 @@ int resource_remove(View *v, Part *p, Error *reterr) {
                 return resource_inspect(v, p, reterr);
         r = call_resource(v, p, &(CallWish){ .verb = "deprovision", .generation = generation },
                           reterr);
-        return r > 0 ? part_save(v, p, reterr) : r;
+        if (r <= 0)
+                return r;
+        r = receipt_note_attempt(v, p, reterr);
+        return r == 0 ? part_save(v, p, reterr) : r;
 }
 
 static bool part_wanted(View *v, const Part *p) {

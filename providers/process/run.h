@@ -89,6 +89,16 @@ int namespace_kill(const char *path, char ***list);
  * mounted; *ret (owned) which. */
 int mount_deleted(const char *pid, char *const *folders, char **ret);
 
+/* Whether those of the processes that are in a network namespace of their own are in none that is called
+ * path (any more). */
+bool namespace_lost(char *const *pids, const char *path);
+
+/* ---- ground.c ---- */
+
+/* 1 when something that the containers of a living keeper use was removed beneath them, and may have been
+ * made again since. ret: a sentence, owned. */
+int ground_lost(const Run *run, char **ret);
+
 /* ---- run.c ---- */
 
 /* Control messages. A reply is waited for until timeout_ms (-1: for ever; -ETIMEDOUT); -ECONNRESET

@@ -171,3 +171,22 @@ int mount_deleted(const char *pid, char *const *folders, char **ret) {
                         }
         return 0;
 }
+
+bool namespace_lost(char *const *pids, const char *path) {
+        struct stat wanted = { 0 }, ours, theirs;
+        bool there = stat(path, &wanted) == 0, some = false;
+
+        if (stat("/proc/self/ns/net", &ours) < 0)
+                return false;
+        for (; pids && *pids; pids++) {
+                auto_cleanup(freep) char *space = str_format("/proc/%s/ns/net", *pids);
+
+                if (!space || stat(space, &theirs) < 0 ||
+                    (theirs.st_ino == ours.st_ino && theirs.st_dev == ours.st_dev))
+                        continue;
+                if (there && theirs.st_ino == wanted.st_ino && theirs.st_dev == wanted.st_dev)
+                        return false;
+                some = true;
+        }
+        return some;
+}

@@ -318,40 +318,6 @@ static int workload_fresh(Run *run, int lock, const char *digest, Error *reterr)
         return r < 0 ? r : outputs_set(run->call, forward, started_ms, reply);
 }
 
-/* Folders that a container has mounted: the checkout and the volumes. Owned. */
-static int sources_of(const SdkCall *call, char ***list) {
-        const json_t *container, *volume;
-        const char *checkout = sdk_string(call->params, "checkout", "");
-        size_t i, k;
-        int r = *checkout ? strv_add(list, checkout) : 0;
-
-        json_array_foreach(json_object_get(call->params, "containers"), i, container) {
-                json_array_foreach(json_object_get(container, "volumes"), k, volume) {
-                        const char *source =
-                                sdk_string(json_object_get(volume, "source"), "source", "");
-
-                        if (r == 0 && *source)
-                                r = strv_add(list, source);
-                }
-        }
-        return r;
-}
-
-/* 1 when a folder that its containers have mounted was removed beneath them, and may have been made
- * again since: they go on with the old one. ret: which, owned. */
-static int mounts_lost(const Run *run, char **ret) {
-        auto_cleanup(strv_freep) char **sources = NULL, **pids = NULL;
-        auto_cleanup(closep) int pidfd = -1;
-        int pid, r = sources_of(run->call, &sources);
-
-        if (r < 0 || keeper_identify(run->dir_fd, &pid, &pidfd) < 0)
-                return r;
-        r = process_tree(pid, &pids);
-        for (char **p = pids; r == 0 && p && *p; p++)
-                r = mount_deleted(*p, sources, ret);
-        return r;
-}
-
 /* A keeper lives: wait for it, when it is for these params. 1: it is not, or it went away. */
 static int workload_adopt(Run *run, const char *digest, Error *reterr) {
         auto_cleanup(closep) int fd = -1;
@@ -361,7 +327,7 @@ static int workload_adopt(Run *run, const char *digest, Error *reterr) {
         auto_error quiet = { 0 };
         int r = keeper_status(run, &status, &quiet);
 
-        if (r < 0 || mounts_lost(run, &lost) != 0 ||
+        if (r < 0 || ground_lost(run, &lost) != 0 ||
             !streq(sdk_string(status, "digest", ""), digest) ||
             streq(sdk_string(status, "state", ""), "stopping"))
                 return 1;
@@ -465,7 +431,7 @@ static int inspect_still(SdkCall *call, const Run *run) {
 
 int workload_inspect(SdkCall *call, Error *reterr) {
         auto_cleanup(run_done) Run run = { .lock_fd = -1, .dir_fd = -1 };
-        auto_cleanup(freep) char *lost = NULL, *why = NULL;
+        auto_cleanup(freep) char *lost = NULL;
         json_auto_t *status = NULL;
         auto_error quiet = { 0 };
         int r = run_open(call, false, &run, reterr);
@@ -477,15 +443,12 @@ int workload_inspect(SdkCall *call, Error *reterr) {
         r = keeper_status(&run, &status, &quiet);
         if (r < 0)
                 return present_set(call, "uncertain", false, NULL, error_text(&quiet, r), NULL);
-        r = mounts_lost(&run, &lost);
+        r = ground_lost(&run, &lost);
         if (r < 0)
                 return r;
-        why = lost ? str_format("'%s', which it has mounted, was removed", lost)
-                   : strdup(sdk_string(status, "detail", ""));
-        return why ? present_set(call, "present",
-                                 !lost && streq(sdk_string(status, "state", ""), "ready"), "awake",
-                                 why, json_object_get(status, "notes"))
-                   : -ENOMEM;
+        return present_set(
+                call, "present", !lost && streq(sdk_string(status, "state", ""), "ready"), "awake",
+                lost ? lost : sdk_string(status, "detail", ""), json_object_get(status, "notes"));
 }
 
 int workload_deprovision(SdkCall *call, Error *reterr) {

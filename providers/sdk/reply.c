@@ -78,13 +78,22 @@ static void reply_last_line(const char *line) {
         output.ended = true;
 }
 
-void reply_error(SdkClass class, const char *message, int64_t retry_after_ms) {
-        json_t *error = json_pack("{s:s, s:o}", "class", class_names[class], "message",
-                                  reply_text(message));
+void reply_error(SdkClass class, const char *message, int64_t retry_after_ms, const json_t *did) {
+        json_auto_t *error =
+                json_pack("{s:s, s:o, s:O*, s:O*}", "class", class_names[class], "message",
+                          reply_text(message), "removed", json_object_get(did, "removed"), "absent",
+                          json_object_get(did, "absent"));
+        int r;
 
         if (error && retry_after_ms > 0)
                 json_object_set_new(error, "retry_after_ms", json_integer(retry_after_ms));
-        if (reply_line(error ? json_pack("{s:o}", "error", error) : NULL) < 0)
+        r = reply_line(error ? json_pack("{s:O}", "error", error) : NULL);
+        if (r == -E2BIG) {
+                (void) json_object_del(error, "removed"); /* the message is bounded by itself */
+                (void) json_object_del(error, "absent");
+                r = reply_line(json_pack("{s:O}", "error", error));
+        }
+        if (r < 0)
                 reply_last_line("{\"error\":{\"class\":\"transient\",\"message\":\"The answer "
                                 "could not be written\"}}\n");
         output.ended = true;

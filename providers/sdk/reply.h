@@ -11,8 +11,9 @@
  * the protocol may be, or another negative errno. */
 int reply_line(json_t *object);
 
-/* Ends the call: nothing is printed after it. The message is made valid UTF-8 on the way. */
-void reply_error(SdkClass class, const char *message, int64_t retry_after_ms);
+/* Ends the call: nothing is printed after it. The message is made valid UTF-8 on the way. did (may be
+ * NULL): the lists "removed" and "absent" of a removal that got so far. */
+void reply_error(SdkClass class, const char *message, int64_t retry_after_ms, const json_t *did);
 void reply_result(json_t *result);
 
 /* An item that could not be printed makes a list that claims to be complete a lie. */

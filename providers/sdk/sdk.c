@@ -317,7 +317,8 @@ static void call_answer(const SdkProvider *provider) {
         }
         if (r < 0)
                 reply_error(call.failure != SDK_OK ? call.failure : class_of_code(r),
-                            error_text(&error, r), call.retry_after_ms);
+                            error_text(&error, r), call.retry_after_ms,
+                            streq(call.verb, "deprovision") ? call.ret_extra : NULL);
         else
                 reply_result(result_make(&call));
 

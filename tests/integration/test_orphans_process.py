@@ -169,6 +169,20 @@ def test_a_volume_that_was_made_again_is_not_the_one_in_use(place):
     assert place.run(w, "touch", "/data/new")[0] == 0 and (data / "new").exists()
 
 
+def test_a_workload_in_a_network_that_is_no_more_starts_again(place):
+    root_only(place)
+    network, net = place.network()
+    w = place.workload(net)
+    place.provider.ask("provision", w)
+    assert place.provider.ask("inspect", w)["ready"] is True
+    subprocess.run(["ip", "netns", "del", net["namespace"].split(":")[1]], check=True)
+    assert place.provider.ask("provision", network)["outputs"] == net
+    seen = place.provider.ask("inspect", w)
+    assert seen["ready"] is False and "network" in seen["detail"]
+    end = place.provider.ask("provision", w)["outputs"]["endpoints"]["p8080"]
+    assert b"200 OK" in get(end)
+
+
 def test_a_removal_names_what_it_removed(place):
     network, net = place.network()
     w = place.workload(net)

@@ -122,6 +122,49 @@ static void test_an_interrupted_teardown_has_one_whole_receipt(void **state) {
         }
 }
 
+static const json_t *resource_of(const json_t *body, const char *type) {
+        const json_t *one;
+        size_t i;
+
+        json_array_foreach(json_object_get(body, "resources"), i, one) {
+                if (streq(text(one, "type"), type))
+                        return one;
+        }
+        return NULL;
+}
+
+/* What an attempt did of which nobody heard is not said to have been absent. */
+static void test_an_answer_that_was_lost_is_told(void **state) {
+        auto_cleanup(environment_done) Environment env = { 0 };
+        const json_t *volume, *workload;
+        Fixture *f = *state;
+        json_t *body;
+
+        push(f, "login", A_COMMIT);
+        settle(f);
+        get(f, "login", &env);
+        assert_int_equal(engine_down(f->engine, NULL, env.id, NULL), 0);
+        turns(f);
+        while (f->first &&
+               !(streq(f->first->verb, "deprovision") && streq(f->first->type, "volume"))) {
+                assert_true(answer_first(f));
+                turns(f);
+        }
+        assert_non_null(f->first);
+        do_first(f);
+        daemon_killed(f);
+        daemon_up(f);
+        settle_for(f, 10 * MS_PER_MINUTE);
+        body = receipt_of(f, env.id);
+        volume = resource_of(body, "volume");
+        assert_int_equal(json_integer_value(json_object_get(volume, "attempts")), 2);
+        assert_int_equal(json_integer_value(json_object_get(volume, "answers")), 1);
+        workload = resource_of(body, "workload");
+        assert_int_equal(json_integer_value(json_object_get(workload, "attempts")), 1);
+        assert_int_equal(json_integer_value(json_object_get(workload, "answers")), 1);
+        json_decref(body);
+}
+
 /* The receipt and the last move are one: neither comes without the other, whatever cannot be written. */
 static void test_no_end_without_a_receipt(void **state) {
         Fixture *f = *state;
@@ -232,6 +275,7 @@ int main(void) {
         static const struct CMUnitTest tests[] = {
                 WITH(test_a_teardown_ends_with_a_receipt),
                 WITH(test_an_interrupted_teardown_has_one_whole_receipt),
+                WITH(test_an_answer_that_was_lost_is_told),
                 WITH(test_no_end_without_a_receipt),
                 WITH(test_the_event_log_holds_its_digest),
                 WITH(test_the_body_is_canonical),
