@@ -105,7 +105,8 @@ static int sync_parent(const char *path) {
         return 0;
 }
 
-int write_file(const char *path, const void *data, size_t size, mode_t mode, Error *reterr) {
+int write_file_by(const char *path, mode_t mode, int (*write)(void *userdata, int fd),
+                  void *userdata, Error *reterr) {
         auto_cleanup(freep) char *temporary = str_format("%s.XXXXXX", path);
         auto_cleanup(closep) int fd = -1;
         int r;
@@ -116,7 +117,7 @@ int write_file(const char *path, const void *data, size_t size, mode_t mode, Err
         if (fd < 0)
                 return error_set(reterr, -errno, "Cannot write '%s': %s", path, strerror(errno));
 
-        r = write_all(fd, data, size);
+        r = write(userdata, fd);
         if (r == 0 && (fchmod(fd, mode) < 0 || fsync(fd) < 0 || rename(temporary, path) < 0))
                 r = -errno;
         if (r < 0) {
@@ -127,6 +128,58 @@ int write_file(const char *path, const void *data, size_t size, mode_t mode, Err
         return r < 0 ? error_set(reterr, r, "Cannot sync the folder of '%s': %s", path,
                                  strerror(-r))
                      : 0;
+}
+
+typedef struct Bytes {
+        const void *data;
+        size_t size;
+} Bytes;
+
+static int write_bytes(void *userdata, int fd) {
+        const Bytes *b = userdata;
+
+        return write_all(fd, b->data, b->size);
+}
+
+int write_file(const char *path, const void *data, size_t size, mode_t mode, Error *reterr) {
+        return write_file_by(path, mode, write_bytes, &(Bytes){ data, size }, reterr);
+}
+
+/* What a file server would remember it by (name_to_handle_at(2)): with a generation, so that another file
+ * which was given the same number is told apart. Nothing where the file system has none. */
+static void handle_of(int fd, const char *path, char ret[static FILE_HANDLE_TEXT]) {
+        union {
+                struct file_handle h;
+                char room[sizeof(struct file_handle) + FILE_HANDLE_TEXT / 2];
+        } u = { .h.handle_bytes = (FILE_HANDLE_TEXT - 16) / 2 };
+        int mount, n;
+
+        *ret = 0;
+        if (name_to_handle_at(fd, path, &u.h, &mount, AT_EMPTY_PATH) < 0)
+                return;
+        n = snprintf(ret, FILE_HANDLE_TEXT, "%x.", (unsigned) u.h.handle_type);
+        for (unsigned i = 0; i < u.h.handle_bytes; i++, n += 2)
+                snprintf(ret + n, 3, "%02x", u.h.f_handle[i]);
+}
+
+int file_which(int fd, const char *path, FileWhich *ret) {
+        struct statx st;
+
+        if (statx(fd, path, AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW, STATX_INO | STATX_BTIME, &st) < 0)
+                return -errno;
+        *ret = (FileWhich){ .inode = (int64_t) st.stx_ino };
+        if (st.stx_mask & STATX_BTIME)
+                ret->born_ns = st.stx_btime.tv_sec * INT64_C(1000000000) + st.stx_btime.tv_nsec;
+        handle_of(fd, path, ret->handle);
+        return 0;
+}
+
+bool file_which_same(const FileWhich *a, const FileWhich *b) {
+        if (*a->handle && *b->handle)
+                return strcmp(a->handle, b->handle) == 0;
+        if (a->born_ns != 0 && b->born_ns != 0)
+                return a->born_ns == b->born_ns;
+        return a->inode == b->inode;
 }
 
 int mkdir_p(const char *path, mode_t mode, Error *reterr) {

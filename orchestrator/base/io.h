@@ -23,8 +23,23 @@ int read_file_beneath(int dir_fd, const char *path, size_t max, char **ret, size
 
 /* Replaces path as a whole: a new file beside it, synced, renamed over it, folder synced. */
 int write_file(const char *path, const void *data, size_t size, mode_t mode, Error *reterr);
+/* The same, with what write() puts into the new file before it has its name: 0 or a negative errno. */
+int write_file_by(const char *path, mode_t mode, int (*write)(void *userdata, int fd),
+                  void *userdata, Error *reterr);
 /* Writes all, through EINTR and short writes; 0 or negative errno. */
 int write_all(int fd, const void *data, size_t size);
+
+/* Which file this is: a copy of it, and the same put back, is another one. It stays the same when it gets
+ * another name. Each file system knows another part of it; two are the same by the best that both know. */
+#define FILE_HANDLE_TEXT 160
+typedef struct FileWhich {
+        char handle[FILE_HANDLE_TEXT]; /* "": not known */
+        int64_t born_ns;               /* 0: not known */
+        int64_t inode;
+} FileWhich;
+/* Of fd with path "", or of path beneath the folder fd (AT_FDCWD). */
+int file_which(int fd, const char *path, FileWhich *ret);
+bool file_which_same(const FileWhich *a, const FileWhich *b);
 
 /* Makes path and its parents; existing folders are fine and keep their mode. */
 int mkdir_p(const char *path, mode_t mode, Error *reterr);

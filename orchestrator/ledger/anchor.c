@@ -11,12 +11,16 @@
  * a start that was killed and had no successor, never raise a false alarm.
  * So a ledger in which anything stands has an anchor, and a missing one is an alarm.
  * Backups made by ledger_backup() say in themselves that they are backups.
+ * Ledger and anchor together, as they were some days ago or in a folder that was copied, agree with each
+ * other. So the anchor also says which file it is itself, and on which machine: each time it is written it is
+ * another file, and no copy is the same one. Only a disk that is put back as a whole is not recognised.
  *
  * A ledger that was put back is held: it freezes everything destructive in its first turn, under the
  * value that the engine's freeze has, and tells what is missing in an event. A person looks, renews and
  * releases. The anchor then goes on from there, in a new epoch, so the same ledger is not held again.
  *
  * Who holds the installation's key can forge both; who has only the files cannot (proof). */
+#include <fcntl.h>
 #include <inttypes.h>
 #include <jansson.h>
 #include <stdio.h>
@@ -73,12 +77,42 @@ int ledger_proof(const Ledger *l, const char *purpose, const void *data, size_t 
 /* ---- the file ---- */
 
 static int anchor_proof(const Ledger *l, const Anchor *a, char ret[static SHA256_HEX]) {
-        char text[ANCHOR_BYTES];
-        int n;
+        auto_strbuf text = { 0 };
 
-        n = snprintf(text, sizeof(text), "%s %" PRId64 " %" PRId64 " %s %" PRId64, a->installation,
-                     a->epoch, a->event, a->chain, a->time_ms);
-        return ledger_proof(l, "anchor", text, (size_t) n, ret);
+        strbuf_addf(&text, "%s %" PRId64 " %" PRId64 " %s %" PRId64, a->installation, a->epoch,
+                    a->event, a->chain, a->time_ms);
+        if (a->placed)
+                strbuf_addf(&text, " %s %" PRId64 " %" PRId64 " %s", a->which.handle,
+                            a->which.born_ns, a->which.inode, a->machine);
+        return text.broken ? -ENOMEM : ledger_proof(l, "anchor", text.text, text.size, ret);
+}
+
+/* Which machine this is (machine-id(5)), as nobody else can tell; "" where that is not known. */
+static int machine_tell(const Ledger *l, char ret[static SHA256_HEX]) {
+        auto_cleanup(freep) char *id = NULL;
+        size_t size = 0;
+
+        *ret = 0;
+        if (read_file("/etc/machine-id", 64, &id, &size, NULL) < 0 || size < 32)
+                return 0;
+        return ledger_proof(l, "machine", id, 32, ret);
+}
+
+/* Anchors of former versions do not say where they stand. */
+static int place_read(json_t *object, Anchor *a) {
+        const char *handle, *machine;
+        json_int_t born_ns, inode;
+
+        if (!json_object_get(object, "machine"))
+                return 0;
+        if (json_unpack(object, "{s:s, s:I, s:I, s:s}", "handle", &handle, "born_ns", &born_ns,
+                        "inode", &inode, "machine", &machine) < 0)
+                return -EBADMSG;
+        a->placed = true;
+        a->which = (FileWhich){ .born_ns = born_ns, .inode = inode };
+        snprintf(a->which.handle, sizeof(a->which.handle), "%s", handle);
+        snprintf(a->machine, sizeof(a->machine), "%s", machine);
+        return 0;
 }
 
 /* 0, -ENOENT, or another negative errno when it says nothing that can be trusted. */
@@ -104,7 +138,9 @@ static int anchor_read(const Ledger *l, Anchor *ret) {
         a.epoch = epoch;
         a.event = event;
         a.time_ms = time_ms;
-        r = anchor_proof(l, &a, expected);
+        r = place_read(object, &a);
+        if (r == 0)
+                r = anchor_proof(l, &a, expected);
         if (r < 0)
                 return r;
         if (!streq(proof, expected) || epoch < 1 || event < 0)
@@ -113,18 +149,56 @@ static int anchor_read(const Ledger *l, Anchor *ret) {
         return 0;
 }
 
-static int anchor_write(const Ledger *l, const Anchor *a, Error *reterr) {
-        char proof[SHA256_HEX], text[ANCHOR_BYTES];
-        int n, r;
+typedef struct Writing {
+        const Ledger *l;
+        Anchor *a;
+} Writing;
 
-        r = anchor_proof(l, a, proof);
+static int anchor_put(void *userdata, int fd) {
+        Writing *w = userdata;
+        auto_strbuf text = { 0 };
+        char proof[SHA256_HEX];
+        Anchor *a = w->a;
+        int r = 0;
+
+        a->placed = w->l->placed;
+        if (a->placed)
+                r = file_which(fd, "", &a->which);
+        if (a->placed && r == 0)
+                r = machine_tell(w->l, a->machine);
+        if (r == 0)
+                r = anchor_proof(w->l, a, proof);
         if (r < 0)
                 return r;
-        n = snprintf(text, sizeof(text),
-                     "{\"installation\":\"%s\",\"epoch\":%" PRId64 ",\"event\":%" PRId64
-                     ",\"chain\":\"%s\",\"time_ms\":%" PRId64 ",\"proof\":\"%s\"}\n",
-                     a->installation, a->epoch, a->event, a->chain, a->time_ms, proof);
-        return write_file(l->anchor_path, text, (size_t) n, 0600, reterr);
+        strbuf_addf(&text,
+                    "{\"installation\":\"%s\",\"epoch\":%" PRId64 ",\"event\":%" PRId64
+                    ",\"chain\":\"%s\",\"time_ms\":%" PRId64,
+                    a->installation, a->epoch, a->event, a->chain, a->time_ms);
+        if (a->placed)
+                strbuf_addf(&text,
+                            ",\"handle\":\"%s\",\"born_ns\":%" PRId64 ",\"inode\":%" PRId64
+                            ",\"machine\":\"%s\"",
+                            a->which.handle, a->which.born_ns, a->which.inode, a->machine);
+        strbuf_addf(&text, ",\"proof\":\"%s\"}\n", proof);
+        return text.broken ? -ENOMEM : write_all(fd, text.text, text.size);
+}
+
+static int anchor_write(const Ledger *l, Anchor *a, Error *reterr) {
+        return write_file_by(l->anchor_path, 0600, anchor_put, &(Writing){ l, a }, reterr);
+}
+
+/* Each anchor is a file of its own, so one that says of itself that it is another was copied. */
+static bool has_moved(const Ledger *l, const Anchor *a) {
+        char machine[SHA256_HEX];
+        FileWhich which;
+
+        if (!l->placed || !a->placed)
+                return false;
+        if (file_which(AT_FDCWD, l->anchor_path, &which) == 0 &&
+            !file_which_same(&which, &a->which))
+                return true;
+        return machine_tell(l, machine) == 0 && *machine && *a->machine &&
+               !streq(machine, a->machine);
 }
 
 /* ---- the database ---- */
@@ -207,6 +281,7 @@ typedef enum Reason {
         REASON_FOREIGN,
         REASON_OLDER,
         REASON_PAST,
+        REASON_MOVED,
         _REASON_MAX,
 } Reason;
 
@@ -217,6 +292,7 @@ static const char *const reasons[_REASON_MAX] = {
         [REASON_FOREIGN] = "the ledger's anchor belongs to another ledger",
         [REASON_OLDER] = "the ledger is older than its anchor: a backup was put back",
         [REASON_PAST] = "the ledger's past is not the one that its anchor knows",
+        [REASON_MOVED] = "the state folder was copied, moved to another disk or put back",
 };
 
 /* Does it leave open whether the newest events are there? */
@@ -238,7 +314,7 @@ static Reason reason_of(const Ledger *l, int read, const Anchor *a, const Found 
                 return REASON_OLDER;
         if (a->event > 0 && !streq(a->chain, f->chain_at_anchor))
                 return REASON_PAST;
-        return REASON_NONE;
+        return has_moved(l, a) ? REASON_MOVED : REASON_NONE;
 }
 
 /* ---- holding ---- */
@@ -439,6 +515,7 @@ int anchor_open(Ledger *l, const LedgerOptions *o, Error *reterr) {
         l->anchor_path = anchor_path(o);
         if (!l->anchor_path)
                 return -ENOMEM;
+        l->placed = !o->vfs && o->path[0] == '/'; /* else it stands nowhere */
         /* The anchor first: a daemon may be writing, and the ledger is never behind it. */
         read = anchor_read(l, &a);
         r = found_load(l, &a, &f, reterr);

@@ -4,6 +4,7 @@
 #include <jansson.h>
 #include <string.h>
 
+#include "orchestrator/base/io.h"
 #include "orchestrator/base/str.h"
 #include "orchestrator/glue/crypto.h"
 #include "orchestrator/glue/db.h"
@@ -15,6 +16,9 @@ typedef struct Anchor {
         char installation[ID_SIZE];
         int64_t epoch, event, time_ms;
         char chain[SHA256_HEX]; /* of that event */
+        bool placed;            /* it says where it stands: */
+        FileWhich which;        /* itself */
+        char machine[SHA256_HEX];
 } Anchor;
 
 struct Ledger {
@@ -30,6 +34,7 @@ struct Ledger {
         int broken; /* a write of this turn failed in a way that may have lost others */
 
         char *anchor_path;  /* NULL: none is kept */
+        bool placed;        /* its anchor says where it stands */
         Anchor anchor;      /* as it stands in the file; epoch 0: not yet */
         int64_t epoch;      /* of this start; 0: before the anchor was compared */
         bool epoch_written; /* the ledger says so, committed */

@@ -1,6 +1,7 @@
 """The ledger of a daemon that runs, is killed, meets other programs at its files, and is verified."""
 import json
 import os
+import shutil
 import sqlite3
 import subprocess
 
@@ -174,3 +175,26 @@ def test_a_receipt_that_was_taken_out_is_missed(lonely):
         done = lonely.mayfly("receipt", name)
         assert done.returncode == 4 and "its receipt is missing" in done.stderr, done
     assert "The signature holds" in lonely.ok("receipt", ids[0])
+
+
+def test_a_folder_that_was_put_back_is_held(lonely):
+    """Ledger and anchor are of the same day and agree with each other."""
+    lonely.start()
+    some_events(lonely)
+    lonely.stop()
+    old = lonely.folder / "old"
+    shutil.copytree(lonely.state, old)
+    lonely.start()
+    some_events(lonely)
+    lonely.stop()
+    shutil.rmtree(lonely.state)
+    shutil.copytree(old, lonely.state)
+    lonely.state.chmod(0o711)
+    assert "The next start will be held: the state folder was copied" in verify(lonely)[1]
+    lonely.start()
+    assert "the state folder was copied" in json.dumps(frozen(lonely))
+    assert "mayfly unfreeze" in lonely.log_text()
+    lonely.ok("unfreeze")
+    lonely.kill()
+    lonely.start()
+    assert not frozen(lonely)

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 #include "orchestrator/base/io.h"
 #include "orchestrator/base/limits.h"
@@ -82,6 +83,13 @@ static void copy(const char *from, const char *to) {
 
         assert_int_equal(read_file(from, 64 << 20, &text, &size, NULL), 0);
         assert_int_equal(write_file(to, text, size, 0600, NULL), 0);
+}
+
+static void overwrite(const char *path, const void *data, size_t size) {
+        auto_cleanup(closep) int fd = open(path, O_WRONLY | O_TRUNC | O_CLOEXEC);
+
+        assert_true(fd >= 0);
+        assert_int_equal(write_all(fd, data, size), 0);
 }
 
 static void assert_frozen(Fixture *f, const char *reason) {
@@ -197,7 +205,7 @@ static void test_an_older_epoch_is_held(void **state) {
         assert_frozen(f, "the ledger is older than its anchor");
 }
 
-/* Put back with the anchor of that day, run on from there, and then the newer anchor found again. */
+/* The disk is put back as a whole, runs on from there, and then the newer anchor is found again. */
 static void test_another_past_is_held(void **state) {
         Fixture *f = *state;
         char then[80], now[80];
@@ -207,26 +215,98 @@ static void test_another_past_is_held(void **state) {
         add_events(f->ledger, 3);
         f->ledger = ledger_close(f->ledger);
         copy(f->db, f->saved);
-        copy(f->anchor, then);
+        assert_int_equal(link(f->anchor, then), 0);
         reopen(f);
         add_events(f->ledger, 3);
         f->ledger = ledger_close(f->ledger);
-        copy(f->anchor, now);
+        assert_int_equal(rename(f->anchor, now), 0);
         copy(f->saved, f->db);
-        copy(then, f->anchor);
+        assert_int_equal(rename(then, f->anchor), 0);
         for (int i = 0; i < 3; i++) {
                 Event other = { .time_ms = 5, .kind = (char *) "k", .text = (char *) "otherwise" };
 
                 reopen(f);
-                assert_null(ledger_held(f->ledger)); /* an old pair cannot be told from a new one */
+                assert_null(ledger_held(f->ledger)); /* such a pair cannot be told from a new one */
                 assert_int_equal(ledger_event_add(f->ledger, &other, NULL), 0);
                 add_events(f->ledger, 3);
         }
         f->ledger = ledger_close(f->ledger);
-        copy(now, f->anchor);
+        assert_int_equal(rename(now, f->anchor), 0);
         reopen(f);
         assert_frozen(f, "the ledger's past is not the one that its anchor knows");
         assert_released_for_good(f);
+}
+
+/* Ledger and anchor of the same day agree with each other; but they are copies. */
+static void test_an_old_pair_is_held(void **state) {
+        Fixture *f = *state;
+        char then[80];
+
+        snprintf(then, sizeof(then), "%s.then", f->anchor);
+        add_events(f->ledger, 3);
+        f->ledger = ledger_close(f->ledger);
+        copy(f->db, f->saved);
+        copy(f->anchor, then);
+        reopen(f);
+        add_events(f->ledger, 3);
+        f->ledger = ledger_close(f->ledger);
+        copy(f->saved, f->db);
+        copy(then, f->anchor);
+        reopen(f);
+        assert_frozen(f, "put back");
+        assert_released_for_good(f);
+}
+
+/* Written over in place: the files are the same ones, but each anchor was a file of its own. */
+static void test_an_old_pair_in_the_same_files_is_held(void **state) {
+        auto_cleanup(freep) char *db = NULL, *anchor = NULL;
+        Fixture *f = *state;
+        size_t db_size, anchor_size;
+
+        add_events(f->ledger, 3);
+        f->ledger = ledger_close(f->ledger);
+        assert_int_equal(read_file(f->db, 64 << 20, &db, &db_size, NULL), 0);
+        assert_int_equal(read_file(f->anchor, 4096, &anchor, &anchor_size, NULL), 0);
+        reopen(f);
+        add_events(f->ledger, 3);
+        f->ledger = ledger_close(f->ledger);
+        overwrite(f->db, db, db_size);
+        overwrite(f->anchor, anchor, anchor_size);
+        reopen(f);
+        assert_frozen(f, "put back");
+}
+
+/* Two daemons of one installation would each remove what the other one makes. */
+static void test_a_copied_folder_is_held(void **state) {
+        static const char *const names[] = { "ledger.db", "ledger.anchor", "key", "key.signing" };
+        Fixture *f = *state;
+        auto_error e = { 0 };
+        char folder[64], from[80], to[80];
+
+        add_events(f->ledger, 3);
+        f->ledger = ledger_close(f->ledger);
+        snprintf(folder, sizeof(folder), "%s/copy", f->dir);
+        assert_int_equal(mkdir(folder, 0700), 0);
+        for (size_t i = 0; i < N_ELEMENTS(names); i++) {
+                snprintf(from, sizeof(from), "%s/%s", f->dir, names[i]);
+                snprintf(to, sizeof(to), "%s/%s", folder, names[i]);
+                copy(from, to);
+        }
+        snprintf(f->db, sizeof(f->db), "%s/ledger.db", folder);
+        snprintf(f->key, sizeof(f->key), "%s/key", folder);
+        if (open_it(f, &e) < 0)
+                fail_msg("%s", error_text(&e, 0));
+        assert_frozen(f, "the state folder was copied");
+        assert_found(f, NULL);
+        f->ledger = ledger_close(f->ledger);
+
+        /* and one that has only another name is not */
+        snprintf(to, sizeof(to), "%s/moved", f->dir);
+        assert_int_equal(rename(folder, to), 0);
+        snprintf(f->db, sizeof(f->db), "%s/ledger.db", to);
+        snprintf(f->key, sizeof(f->key), "%s/key", to);
+        reopen(f);
+        assert_null(ledger_held(f->ledger));
 }
 
 static void test_a_missing_or_foreign_anchor_is_held(void **state) {
@@ -297,11 +377,11 @@ static void test_a_start_that_commits_nothing_brings_it_up(void **state) {
         add_events(f->ledger, 2);
         f->ledger = ledger_close(f->ledger);
         copy(f->db, f->saved);
-        copy(f->anchor, then);
+        assert_int_equal(link(f->anchor, then), 0);
         reopen(f);
         add_events(f->ledger, 5);
         f->ledger = ledger_close(f->ledger);
-        copy(then, f->anchor);
+        assert_int_equal(rename(then, f->anchor), 0);
         reopen(f);
         assert_null(ledger_held(f->ledger));
         f->ledger = ledger_close(f->ledger);
@@ -453,6 +533,9 @@ int main(void) {
                 WITH(test_an_older_file_is_held),
                 WITH(test_an_older_epoch_is_held),
                 WITH(test_another_past_is_held),
+                WITH(test_an_old_pair_is_held),
+                WITH(test_an_old_pair_in_the_same_files_is_held),
+                WITH(test_a_copied_folder_is_held),
                 WITH(test_a_missing_or_foreign_anchor_is_held),
                 WITH(test_a_forged_anchor_is_held),
                 WITH(test_the_anchor_follows),

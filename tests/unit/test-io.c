@@ -110,6 +110,29 @@ static int remove_folder(void **state) {
         return remove_tree(folder, NULL);
 }
 
+/* Another name is no other file; a copy, and what is made where it was, are. */
+static void test_which_file(void **state) {
+        FileWhich one, again, other;
+        char two[128];
+
+        assert_int_equal(write_file(at("one"), "1", 1, 0600, NULL), 0);
+        assert_int_equal(file_which(AT_FDCWD, at("one"), &one), 0);
+        snprintf(two, sizeof(two), "%s", at("two"));
+        assert_int_equal(rename(at("one"), two), 0);
+        assert_int_equal(file_which(AT_FDCWD, at("two"), &again), 0);
+        assert_true(file_which_same(&one, &again));
+        assert_int_equal(write_file(at("one"), "1", 1, 0600, NULL), 0);
+        assert_int_equal(file_which(AT_FDCWD, at("one"), &other), 0);
+        assert_false(file_which_same(&one, &other));
+        if (!*one.handle && one.born_ns == 0)
+                return; /* a number alone may come again */
+        assert_int_equal(unlink(at("two")), 0);
+        assert_int_equal(write_file(at("two"), "1", 1, 0600, NULL), 0);
+        assert_int_equal(file_which(AT_FDCWD, at("two"), &other), 0);
+        assert_false(file_which_same(&one, &other));
+        assert_int_equal(file_which(AT_FDCWD, at("none"), &other), -ENOENT);
+}
+
 int main(void) {
         static const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_write_then_read),
@@ -117,6 +140,7 @@ int main(void) {
                 cmocka_unit_test(test_tree_removal_stays_inside),
                 cmocka_unit_test(test_deep_trees_are_removed),
                 cmocka_unit_test(test_component_names),
+                cmocka_unit_test(test_which_file),
         };
 
         return cmocka_run_group_tests(tests, make_folder, remove_folder);
