@@ -260,8 +260,8 @@ static const CliCommand *command_find(int argc, char **argv, int *ret_words) {
         return NULL;
 }
 
-/* "mayfly project": the noun is there but not its verb. */
-static int command_complete(const Cli *cli, const char *noun) {
+/* "mayfly project": the noun is there but not its verb; help: that is no mistake. */
+static int command_complete(const Cli *cli, const char *noun, bool help) {
         const char *nearest = NULL;
         unsigned best = 3;
         size_t size = strlen(noun);
@@ -269,10 +269,10 @@ static int command_complete(const Cli *cli, const char *noun) {
 
         for (const CliCommand *c = cli_commands; c->name; c++) {
                 if (strncmp(c->name, noun, size) == 0 && c->name[size] == ' ') {
-                        if (!found)
+                        if (!found && !help)
                                 fprintf(stderr, "mayfly: '%s' wants one of:\n", noun);
                         found = true;
-                        fprintf(stderr, "  %s %s\n", c->name, c->args);
+                        fprintf(help ? stdout : stderr, "  %s %s\n", c->name, c->args);
                 }
                 if (str_distance(noun, c->name) < best) {
                         best = str_distance(noun, c->name);
@@ -280,7 +280,7 @@ static int command_complete(const Cli *cli, const char *noun) {
                 }
         }
         if (found)
-                return CLI_USAGE;
+                return help ? CLI_OK : CLI_USAGE;
         if (nearest)
                 return cli_usage(cli, "There is no command '%s'; did you mean '%s'?", noun,
                                  nearest);
@@ -339,7 +339,7 @@ int cli_main(int argc, char **argv) {
         }
         cli.command = command_find(argc - 1, argv + 1, &n_words);
         if (!cli.command)
-                return command_complete(&cli, argv[1]);
+                return command_complete(&cli, argv[1], argc > 2 && streq(argv[2], "--help"));
         words.at += n_words;
         status = cli_run(&cli, &words);
         http_client_free(cli.client);

@@ -2,9 +2,11 @@
 
 #include <ctype.h>
 #include <dirent.h>
+#include <limits.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <time.h>
 
@@ -15,9 +17,46 @@
 
 DEFINE_CLEANUP(DIR *, closedir)
 
-static const char *const classes[] = { "invalid",   "denied",        "gone",
-                                       "conflict",  "dependency",    "throttled",
-                                       "transient", "unrecoverable", NULL };
+/* Set by a signal, for the length of the program; looked at between two waits. */
+static volatile sig_atomic_t stop_asked;
+static bool stop_ignored;
+static sigset_t while_waiting;
+
+static void on_stop(int number) {
+        stop_asked = number;
+}
+
+void calls_prepare(void) {
+        static const int ends[] = { SIGINT, SIGTERM, SIGHUP };
+        struct sigaction action = { .sa_handler = on_stop };
+        sigset_t held;
+
+        sigemptyset(&held);
+        for (size_t i = 0; i < N_ELEMENTS(ends); i++) {
+                sigaddset(&held, ends[i]);
+                sigaction(ends[i], &action, NULL);
+        }
+        sigprocmask(SIG_BLOCK, &held, &while_waiting); /* they come while a call is waited for */
+        /* What a provider leaves behind becomes ours, and is found. */
+        (void) prctl(PR_SET_CHILD_SUBREAPER, 1);
+}
+
+bool calls_stopped(void) {
+        sigset_t pending;
+
+        if (!stop_asked && sigpending(&pending) == 0 &&
+            (sigismember(&pending, SIGINT) == 1 || sigismember(&pending, SIGTERM) == 1 ||
+             sigismember(&pending, SIGHUP) == 1))
+                stop_asked = SIGINT;
+        return stop_asked && !stop_ignored;
+}
+
+void calls_for_cleaning(void) {
+        stop_ignored = true;
+}
+
+/* For what a call has started to end after it, when nobody asked it to: the daemon kills it at once. */
+#define REMNANT_MS 100
 
 typedef struct Running {
         Child child;
@@ -34,112 +73,9 @@ void answer_done(Answer *answer) {
         json_decref(answer->result);
         json_decref(answer->error);
         strbuf_done(&answer->words);
+        strbuf_done(&answer->states);
         free(answer->fault);
         *answer = (Answer){ 0 };
-}
-
-const char *answer_class(const Answer *answer) {
-        const char *class = json_string_value(json_object_get(answer->error, "class"));
-
-        return class ? class : "";
-}
-
-char *answer_words(const Answer *answer, char *buf) {
-        const char *message = json_string_value(json_object_get(answer->error, "message"));
-        char how[64];
-
-        if (answer->fault)
-                snprintf(buf, 256, "%s", answer->fault);
-        else if (answer->error)
-                snprintf(buf, 256, "%s: %s", answer_class(answer), message ? message : "");
-        else if (answer->result)
-                snprintf(buf, 256, "a result");
-        else
-                snprintf(buf, 256, "no answer; it %s", child_status_format(answer->status, how));
-        return buf;
-}
-
-static void fault_set(Answer *answer, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-static void fault_set(Answer *answer, const char *fmt, ...) {
-        auto_strbuf text = { 0 };
-        va_list args;
-
-        if (answer->fault)
-                return;
-        va_start(args, fmt);
-        strbuf_addv(&text, fmt, args);
-        va_end(args);
-        answer->fault = strbuf_take(&text);
-}
-
-static void error_check(Answer *answer) {
-        const char *message = json_string_value(json_object_get(answer->error, "message"));
-
-        if (!strv_contains((char *const *) classes, answer_class(answer)))
-                fault_set(answer, "an error of the unknown class '%s'", answer_class(answer));
-        if (!message || !*message)
-                fault_set(answer, "an error without a message");
-}
-
-static void line_read(Answer *answer, const char *line, size_t size) {
-        json_auto_t *object = json_loadb(line, size, JSON_REJECT_DUPLICATES, NULL);
-        json_t *item = json_object_get(object, "item"), *result = json_object_get(object, "result"),
-               *error = json_object_get(object, "error");
-
-        if (answer->result || answer->error)
-                fault_set(answer, "a line after the answer");
-        if (size > LIMIT_PROVIDER_LINE_BYTES)
-                fault_set(answer, "a line longer than %d bytes", LIMIT_PROVIDER_LINE_BYTES);
-        if (!json_is_object(object)) {
-                fault_set(answer, "a line that is no JSON object: '%.*s'",
-                          (int) (size > 60 ? 60 : size), line);
-                return;
-        }
-        if (!!item + !!result + !!error + !!json_object_get(object, "log") +
-                    !!json_object_get(object, "progress") !=
-            1)
-                fault_set(answer,
-                          "a line that is not one of log, progress, item, result and error");
-        if (!result) {
-                strbuf_addn(&answer->words, line, size);
-                strbuf_addc(&answer->words, '\n');
-        }
-        if (item)
-                json_array_append(answer->items, item);
-        if (json_is_object(result) && !answer->result)
-                answer->result = json_incref(result);
-        if (json_is_object(error) && !answer->error) {
-                answer->error = json_incref(error);
-                error_check(answer);
-        }
-}
-
-/* Form is demanded of an answer that nobody interrupted. */
-static void lines_read(Answer *answer, const StrBuf *out) {
-        const char *at = out->text, *end = out->text + out->size;
-
-        while (at && at < end) {
-                const char *newline = memchr(at, '\n', (size_t) (end - at));
-
-                if (!newline && answer->interrupted)
-                        return;
-                if (!newline)
-                        fault_set(answer, "a last line without a newline");
-                if (!newline)
-                        newline = end;
-                if (newline > at)
-                        line_read(answer, at, (size_t) (newline - at));
-                at = newline + 1;
-        }
-        if (answer->interrupted || answer->overdue)
-                return;
-        if (!answer->result && !answer->error)
-                fault_set(answer, "no answer");
-        if (answer->status != 0) {
-                char how[64];
-
-                fault_set(answer, "it %s", child_status_format(answer->status, how));
-        }
 }
 
 static void collect(int *fd, StrBuf *text, size_t max, Answer *answer) {
@@ -153,7 +89,7 @@ static void collect(int *fd, StrBuf *text, size_t max, Answer *answer) {
                 return;
         }
         if (n > 0)
-                fault_set(answer, "it wrote more than %zu bytes", max);
+                answer_fault(answer, "it wrote more than %zu bytes", max);
         *fd = fd_close(*fd);
 }
 
@@ -171,8 +107,30 @@ static void interrupt_maybe(Running *run, int64_t now_ms) {
                 run->child.out = fd_close(run->child.out);
 }
 
+/* As the daemon ends a call: SIGTERM to the group, and a little time. */
+static void stop_maybe(Running *run, int64_t now_ms) {
+        if (run->answer->stopped || !calls_stopped())
+                return;
+        run->answer->stopped = true;
+        (void) child_kill(&run->child, SIGTERM);
+        if (run->until_ms > now_ms + LIMIT_PROVIDER_GRACE_MS)
+                run->until_ms = now_ms + LIMIT_PROVIDER_GRACE_MS;
+}
+
+/* Ended children that are not the call's: what it had left behind. Somebody may wait for them to go. */
+static void orphans_reap(pid_t except) {
+        siginfo_t info = { 0 };
+
+        while (waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) == 0 && info.si_pid > 0 &&
+               info.si_pid != except) {
+                (void) waitpid(info.si_pid, NULL, WNOHANG);
+                info.si_pid = 0;
+        }
+}
+
+/* Waits in short steps, so that orphans do not stay zombies for long. */
 static int wait_time(const Running *run, int64_t now_ms) {
-        int64_t until = run->until_ms;
+        int64_t until = run->until_ms < now_ms + 100 ? run->until_ms : now_ms + 100;
 
         if (!run->answer->interrupted && run->interrupt.at_ms >= 0 &&
             run->started_ms + run->interrupt.at_ms < until)
@@ -216,14 +174,20 @@ static void pump(Running *run) {
                         { .fd = run->child.pidfd, .events = POLLIN },
                 };
                 int64_t now_ms = clock_boot_ms(&clock_system);
+                struct timespec timeout;
+                int wait_ms;
 
                 interrupt_maybe(run, now_ms);
+                stop_maybe(run, now_ms);
+                orphans_reap(run->child.pid);
                 fds[1].fd = run->child.out;
                 if (now_ms >= run->until_ms) {
-                        run->answer->overdue = true;
+                        run->answer->overdue = !run->answer->stopped;
                         return;
                 }
-                if (poll(fds, N_ELEMENTS(fds), wait_time(run, now_ms)) <= 0)
+                wait_ms = wait_time(run, now_ms);
+                timeout = (struct timespec){ .tv_nsec = wait_ms * 1000000L };
+                if (ppoll(fds, N_ELEMENTS(fds), &timeout, &while_waiting) <= 0)
                         continue;
                 if (fds[0].revents)
                         input_write(run);
@@ -237,8 +201,8 @@ static void pump(Running *run) {
         }
 }
 
-/* A process other than the leader whose process group is pid; 0 when there is none. */
-static int group_remnant(pid_t group) {
+/* A process of this group other than its leader, or (group 0) a child of ours; 0 when there is none. */
+static int process_find(pid_t group) {
         auto_cleanup(closedirp) DIR *dir = opendir("/proc");
         struct dirent *entry;
 
@@ -246,7 +210,7 @@ static int group_remnant(pid_t group) {
                 auto_cleanup(freep) char *path = NULL, *text = NULL;
                 const char *rest;
                 char state;
-                int pgrp;
+                int pgrp, parent;
 
                 if (!isdigit((unsigned char) *entry->d_name) || atoi(entry->d_name) == group)
                         continue;
@@ -254,22 +218,29 @@ static int group_remnant(pid_t group) {
                 if (!path || read_file(path, 4096, &text, NULL, NULL) < 0)
                         continue;
                 rest = strrchr(text, ')');
-                if (rest && sscanf(rest + 1, " %c %*d %d", &state, &pgrp) == 2 && pgrp == group &&
-                    state != 'Z')
+                if (rest && sscanf(rest + 1, " %c %d %d", &state, &parent, &pgrp) == 3 &&
+                    (group ? pgrp == group : parent == getpid()) && state != 'Z')
                         return atoi(entry->d_name);
         }
         return 0;
 }
 
 /* What was told to end with its leader gets the time for it that the daemon gives. */
-static int group_outlived(pid_t group) {
+static int outlived(pid_t group, int64_t patience_ms) {
         const struct timespec pause = { .tv_nsec = 10000000 };
-        int64_t until = clock_boot_ms(&clock_system) + LIMIT_PROVIDER_GRACE_MS;
+        int64_t until = clock_boot_ms(&clock_system) + patience_ms;
         int pid;
 
-        while ((pid = group_remnant(group)) && clock_boot_ms(&clock_system) < until)
+        while ((pid = process_find(group)) && clock_boot_ms(&clock_system) < until) {
+                orphans_reap(group);
                 nanosleep(&pause, NULL);
+        }
         return pid;
+}
+
+int calls_left_behind(void) {
+        orphans_reap(0);
+        return outlived(0, LIMIT_PROVIDER_GRACE_MS);
 }
 
 int provider_call(const char *program, const char *text, size_t size, Interrupt interrupt,
@@ -292,18 +263,24 @@ int provider_call(const char *program, const char *text, size_t size, Interrupt 
         run.until_ms = run.started_ms + patience_ms;
         pump(&run);
         ret->took_ms = clock_boot_ms(&clock_system) - run.started_ms;
-        if (interrupt.signal == SIGTERM)
-                ret->left_behind = group_outlived(run.child.pid);
+        if (!ret->overdue && !ret->stopped && interrupt.signal != SIGKILL)
+                ret->left_behind = outlived(run.child.pid, interrupt.signal == SIGTERM
+                                                                   ? LIMIT_PROVIDER_GRACE_MS
+                                                                   : REMNANT_MS);
         (void) child_reap(&run.child, &ret->status); /* an overdue one is killed below */
         child_done(&run.child);
 
         ret->n_bytes = run.out.size;
-        lines_read(ret, &run.out);
+        answer_read(ret, &run.out);
         if (run.err.size > 0)
                 strbuf_addn(&ret->words, run.err.text, run.err.size);
         strbuf_done(&run.out);
         strbuf_done(&run.err);
+        if (ret->stopped)
+                answer_fault(ret, "it was ended, as the check was");
+        if (ret->left_behind && !interrupt.signal)
+                answer_fault(ret, "it left process %d of its group behind", ret->left_behind);
         if (ret->overdue)
-                fault_set(ret, "it did not end within %lld ms", (long long) patience_ms);
+                answer_fault(ret, "it did not end within %lld ms", (long long) patience_ms);
         return 0;
 }

@@ -1,5 +1,4 @@
-/* Rules over each type under disturbance: answers cut off, programs killed in the middle, strangers'
- * markers. After each the world must be found again by name alone: no state is remembered. */
+/* Rules over each type under disturbance: answers cut off, programs killed in the middle. After each the world must be found again by name alone: no state is remembered. */
 #include "orchestrator/cli/provider-rules.h"
 
 #include <fts.h>
@@ -70,17 +69,19 @@ static Verdict recovers(Kit *kit, Subject *subject, json_t *resource, const char
 
 static Verdict disturb(Kit *kit, Subject *subject, const char *verb, Interrupt interrupt,
                        const char *after) {
-        json_auto_t *resource = kit_resource(kit, subject);
+        json_auto_t *resource = kit_resource(kit, subject), *nothing = json_object();
+        bool of_all = streq(verb, "list");
         auto_answer answer = { 0 };
 
-        if (streq(verb, "deprovision")) {
+        if (!streq(verb, "provision")) {
                 auto_answer made = kit_ask(kit, subject, "provision", resource);
                 char words[256];
 
                 if (!made.result)
                         return kit_not_ok(kit, "provision: %s", answer_words(&made, words));
         }
-        answer = kit_call(kit, subject, verb, subject->environment, resource, interrupt);
+        answer = kit_call(kit, verb, of_all ? nothing : subject->environment,
+                          of_all ? NULL : resource, interrupt);
         if (answer.overdue)
                 return kit_not_ok(kit, "%s, it did not end", after);
         if (answer.left_behind)
@@ -95,25 +96,41 @@ static Verdict disturb(Kit *kit, Subject *subject, const char *verb, Interrupt i
         return recovers(kit, subject, resource, after);
 }
 
-Verdict rule_killed_in_answer(Kit *kit, Subject *subject) {
-        int64_t n = (int64_t) subject->n_bytes;
-        const int64_t bytes[] = { 0, 1, n / 4, n / 2, n - 1, n };
+/* The first and the last byte, and any between them; how many cuts for each verb. */
+static const struct {
+        const char *verb;
+        unsigned cuts;
+} cut_verbs[] = { { "provision", 8 }, { "deprovision", 4 }, { "inspect", 2 },
+                  { "list", 2 },      { "sleep", 2 },       { "wake", 2 } };
+
+static Verdict cut_one(Kit *kit, Subject *subject, const char *verb, unsigned i) {
+        size_t n = subject->provision.n_bytes;
+        bool kills = i % 2;
+        Interrupt interrupt = { .at_ms = -1, .signal = kills ? SIGKILL : 0 };
         char after[96];
 
-        for (size_t i = 0; i < N_ELEMENTS(bytes); i++) {
-                for (int kills = 0; kills < 2; kills++) {
-                        Interrupt interrupt = { .at_byte = bytes[i],
-                                                .at_ms = -1,
-                                                .signal = kills ? SIGKILL : 0 };
+        interrupt.at_byte = (int64_t) (i < 2 ? 0 : i < 4 ? n : kit_chance(kit, n + 1));
+        if (!streq(verb, "provision"))
+                interrupt.at_byte = (int64_t) (i == 0 ? 0 : kit_chance(kit, 64));
+        snprintf(after, sizeof(after), "after %s at byte %lld of its answer to %s",
+                 kills ? "a kill" : "the reader left", (long long) interrupt.at_byte, verb);
+        return disturb(kit, subject, verb, interrupt, after);
+}
 
-                        snprintf(after, sizeof(after), "after %s at byte %lld of its answer",
-                                 kills ? "a kill" : "the reader left", (long long) bytes[i]);
-                        if (disturb(kit, subject, "provision", interrupt, after) != VERDICT_OK)
+Verdict rule_killed_in_answer(Kit *kit, Subject *subject) {
+        unsigned n = 0;
+
+        for (size_t i = 0; i < N_ELEMENTS(cut_verbs); i++) {
+                const char *verb = cut_verbs[i].verb;
+
+                if (!streq(verb, "list") && !kit_offers(subject, verb))
+                        continue;
+                for (unsigned j = 0; j < cut_verbs[i].cuts; j++, n++)
+                        if (cut_one(kit, subject, verb, j) != VERDICT_OK)
                                 return VERDICT_NOT_OK;
-                }
         }
-        return kit_ok(kit, "made again after %zu cuts, up to byte %lld", N_ELEMENTS(bytes) * 2,
-                      (long long) n);
+        return kit_ok(kit, "found and made again after %u cuts, by the seed %llu", n,
+                      (unsigned long long) kit->seed);
 }
 
 static Verdict killed_at_times(Kit *kit, Subject *subject, const char *verb, int64_t took_ms) {
@@ -123,9 +140,11 @@ static Verdict killed_at_times(Kit *kit, Subject *subject, const char *verb, int
         char after[96];
 
         for (int i = 0; i < STEPS; i++) {
-                Interrupt interrupt = { .at_byte = -1,
-                                        .at_ms = took_ms * i / STEPS,
-                                        .signal = SIGKILL };
+                Interrupt interrupt = {
+                        .at_byte = -1,
+                        .at_ms = i == 0 ? 0 : (int64_t) kit_chance(kit, (uint64_t) took_ms),
+                        .signal = SIGKILL
+                };
 
                 snprintf(after, sizeof(after), "after a kill of %s at %lld ms", verb,
                          (long long) interrupt.at_ms);
@@ -136,15 +155,15 @@ static Verdict killed_at_times(Kit *kit, Subject *subject, const char *verb, int
 }
 
 Verdict rule_killed_in_work(Kit *kit, Subject *subject) {
-        return killed_at_times(kit, subject, "provision", subject->took_ms + 1);
+        return killed_at_times(kit, subject, "provision", subject->provision.ms + 1);
 }
 
 Verdict rule_removal_killed(Kit *kit, Subject *subject) {
-        return killed_at_times(kit, subject, "deprovision", subject->took_ms / 2 + 2);
+        return killed_at_times(kit, subject, "deprovision", subject->provision.ms / 2 + 2);
 }
 
 Verdict rule_cancelled(Kit *kit, Subject *subject) {
-        const int64_t times[] = { 0, subject->took_ms / 4, subject->took_ms / 2 };
+        const int64_t ms = subject->provision.ms, times[] = { 0, ms / 4, ms / 2, ms * 3 / 4 };
         char after[96];
 
         for (size_t i = 0; i < N_ELEMENTS(times); i++) {
@@ -159,13 +178,15 @@ Verdict rule_cancelled(Kit *kit, Subject *subject) {
 
 /* A call with next to no time either succeeds or ends; as the daemon does, SIGTERM follows. */
 Verdict rule_deadline(Kit *kit, Subject *subject) {
-        Interrupt interrupt = { .at_byte = -1, .at_ms = 100, .signal = SIGTERM };
+        Interrupt interrupt = { .at_byte = -1,
+                                .at_ms = 100 + subject->provision.ms / 4,
+                                .signal = SIGTERM };
         int64_t patience_ms = kit->patience_ms;
         json_auto_t *resource = kit_resource(kit, subject);
         auto_answer answer = { 0 };
 
         kit->patience_ms = 20;
-        answer = kit_call(kit, subject, "provision", subject->environment, resource, interrupt);
+        answer = kit_call(kit, "provision", subject->environment, resource, interrupt);
         kit->patience_ms = patience_ms;
         if (answer.overdue || answer.took_ms > interrupt.at_ms + LIMIT_PROVIDER_GRACE_MS)
                 return kit_not_ok(kit, "it ran %lld ms with a deadline of 20 ms",
@@ -173,93 +194,6 @@ Verdict rule_deadline(Kit *kit, Subject *subject) {
         if (recovers(kit, subject, resource, "after a deadline of 20 ms") != VERDICT_OK)
                 return VERDICT_NOT_OK;
         return kit_ok(kit, "with 20 ms it ended after %lld ms", (long long) answer.took_ms);
-}
-
-static Verdict refused(Kit *kit, Subject *subject, json_t *params, const char *what) {
-        json_auto_t *resource = kit_resource(kit, subject);
-        auto_answer answer = { 0 };
-        char words[256];
-
-        json_object_set_new(resource, "params", params);
-        answer = kit_ask(kit, subject, "provision", resource);
-        if (streq(answer_class(&answer), "invalid"))
-                return VERDICT_OK;
-        answer_words(&answer, words);
-        if (answer.result)
-                kit_tell(kit, subject, "deprovision", resource);
-        return kit_not_ok(kit, "%s is answered with %s", what, words);
-}
-
-Verdict rule_invalid_params(Kit *kit, Subject *subject) {
-        const json_t *schema = json_object_get(subject->described, "params"), *name;
-        unsigned n = 0;
-        size_t i;
-
-        if (json_is_false(json_object_get(schema, "additionalProperties"))) {
-                json_t *params = json_deep_copy(subject->params);
-
-                json_object_set_new(params, "no-such-param", json_true());
-                if (refused(kit, subject, params, "an unknown param") != VERDICT_OK)
-                        return VERDICT_NOT_OK;
-                n++;
-        }
-        json_array_foreach(json_object_get(schema, "required"), i, name) {
-                json_t *params = json_deep_copy(subject->params);
-
-                json_object_del(params, json_string_value(name));
-                if (refused(kit, subject, params, "a missing param") != VERDICT_OK)
-                        return VERDICT_NOT_OK;
-                n++;
-        }
-        return n ? kit_ok(kit, "%u kinds of wrong params refused as invalid", n)
-                 : kit_skipped(kit, "its schema allows any params");
-}
-
-/* The same uid and slot under the marker of another environment. */
-static json_t *stranger_make(const Kit *kit, const Subject *subject, const char *environment) {
-        json_t *resource = json_deep_copy(subject->resource);
-
-        json_object_set_new(resource, "marker",
-                            json_sprintf("%s/%s/%s", kit->installation, environment,
-                                         kit_text(subject->resource, "uid")));
-        return resource;
-}
-
-static Verdict stranger_refused(Kit *kit, Subject *subject, const json_t *environment,
-                                const json_t *stranger, const char *verb) {
-        auto_answer answer = kit_call(kit, subject, verb, environment, stranger, INTERRUPT_NONE);
-        char words[256];
-
-        if (streq(answer_class(&answer), "conflict"))
-                return VERDICT_OK;
-        return kit_not_ok(kit, "%s under another marker is answered with %s, not with a conflict",
-                          verb, answer_words(&answer, words));
-}
-
-Verdict rule_other_marker(Kit *kit, Subject *subject) {
-        json_auto_t *environment = json_deep_copy(subject->environment), *stranger = NULL;
-        char id[ID_SIZE];
-
-        id_make(&random_system, 'e', id);
-        json_object_set_new(environment, "id", json_string(id));
-        json_object_set_new(environment, "slot", json_integer(4321));
-        stranger = stranger_make(kit, subject, id);
-        if (stranger_refused(kit, subject, environment, stranger, "deprovision") != VERDICT_OK)
-                return VERDICT_NOT_OK;
-        if (!subject->computed) {
-                auto_answer found = { 0 };
-
-                if (stranger_refused(kit, subject, environment, stranger, "provision") !=
-                    VERDICT_OK)
-                        return VERDICT_NOT_OK;
-                found = kit_call(kit, subject, "inspect", environment, stranger, INTERRUPT_NONE);
-                if (streq(kit_text(found.result, "marker"), kit_text(stranger, "marker")))
-                        return kit_not_ok(kit,
-                                          "inspect repeats the asked marker, not the one it found");
-        }
-        if (rule_inspect(kit, subject) != VERDICT_OK)
-                return VERDICT_NOT_OK;
-        return kit_ok(kit, "refused as conflict; the thing is untouched");
 }
 
 static bool is_need(const Subject *subject, const char *uid) {
@@ -275,11 +209,14 @@ static bool is_need(const Subject *subject, const char *uid) {
 
 /* Needs are removed only after the rules, so with them the list alone is looked at. */
 Verdict rule_nothing_left(Kit *kit, Subject *subject) {
-        auto_answer list = kit_ask(kit, subject, "list", NULL);
         auto_cleanup(freep) char *left = NULL;
+        auto_answer list = { 0 };
         const json_t *item;
         size_t i;
+        int pid;
 
+        kit_tell(kit, subject, "deprovision", subject->resource); /* when no other rule did */
+        list = kit_ask(kit, subject, "list", NULL);
         json_array_foreach(list.items, i, item) {
                 if (!is_need(subject, kit_text(item, "uid")))
                         return kit_not_ok(kit, "'%s' is still listed", kit_text(item, "uid"));
@@ -287,28 +224,34 @@ Verdict rule_nothing_left(Kit *kit, Subject *subject) {
         if (json_array_size(subject->needs) > 0)
                 return kit_ok(kit, "nothing listed but what it needs");
         left = file_find(kit->state_dir, "");
-        return left ? kit_not_ok(kit, "'%s' is left", left)
-                    : kit_ok(kit, "nothing listed, no file in the state folder");
+        if (left)
+                return kit_not_ok(kit, "'%s' is left", left);
+        pid = calls_left_behind();
+        return pid ? kit_not_ok(kit, "process %d, which it started, is left", pid)
+                   : kit_ok(kit, "nothing listed, no file in the state folder, no process");
 }
 
 const KitRule kit_type_rules[] = {
-        { .name = "provision gives what describe says", .of_type = rule_provision },
-        { .name = "provision twice is provision once", .of_type = rule_provision_twice },
-        { .name = "inspect finds it", .of_type = rule_inspect },
-        { .name = "list is complete", .of_type = rule_list },
-        { .name = "list is of one installation", .of_type = rule_list_of_others },
-        { .name = "another marker is never touched", .of_type = rule_other_marker },
-        { .name = "wrong params are invalid", .of_type = rule_invalid_params },
-        { .name = "what was never made is absent", .of_type = rule_never_made },
-        { .name = "sleep and wake", .of_type = rule_levels },
-        { .name = "usage is reported", .of_type = rule_usage },
-        { .name = "repeat after a cut answer", .of_type = rule_killed_in_answer },
-        { .name = "repeat after kill -9", .of_type = rule_killed_in_work },
-        { .name = "removal repeats after kill -9", .of_type = rule_removal_killed },
-        { .name = "cancellation ends it", .of_type = rule_cancelled },
-        { .name = "the deadline is obeyed", .of_type = rule_deadline },
-        { .name = "deprovision removes it, twice too", .of_type = rule_deprovision },
-        { .name = "secrets stay out of words and state", .of_type = rule_secrets },
-        { .name = "nothing is left", .of_type = rule_nothing_left },
+        { "provision gives what describe says", 10, .of_type = rule_provision },
+        { "provision twice is provision once", 3, .of_type = rule_provision_twice },
+        { "inspect finds it", 2, .of_type = rule_inspect },
+        { "inspect finds it by name alone", 2, .of_type = rule_found_without_memory },
+        { "list is complete", 8, .of_type = rule_list },
+        { "list is of one installation", 8, .of_type = rule_list_of_others },
+        { "another marker is never touched", 4, .of_type = rule_other_marker },
+        { "wrong params are invalid", 6, .of_type = rule_invalid_params },
+        { "hostile names are invalid", 6, .of_type = rule_hostile_names },
+        { "what was never made is absent", 3, .of_type = rule_never_made },
+        { "sleep and wake", 3, .of_type = rule_levels },
+        { "usage is reported", 9, .of_type = rule_usage },
+        { "repeat after a cut answer", 1, .of_type = rule_killed_in_answer },
+        { "repeat after kill -9", 1, .of_type = rule_killed_in_work },
+        { "removal repeats after kill -9", 1, .of_type = rule_removal_killed },
+        { "cancellation ends it", 5, .of_type = rule_cancelled },
+        { "the deadline is obeyed", 5, .of_type = rule_deadline },
+        { "removal by name alone", 2, .of_type = rule_removed_without_memory },
+        { "deprovision removes it, twice too", 3, .of_type = rule_deprovision },
+        { "secrets stay out of words and state", 7, .of_type = rule_secrets },
+        { "nothing is left", 3, .of_type = rule_nothing_left },
         { 0 },
 };

@@ -27,6 +27,7 @@ int main(int argc, char **argv) {
                   .inspect = computed_inspect,
                   .deprovision = computed_deprovision,
                   .computed = true,
+                  .outputs = "*",
                   .scope = "generation",
                   .params_schema = "{\"type\":\"object\",\"additionalProperties\":false}" },
                 { 0 },

@@ -61,7 +61,7 @@ typedef struct SdkType {
         const char *
                 params_schema; /* JSON Schema as text, NULL: any object. The SDK holds the params of
                                     * provision against the keywords that schema.h names */
-        const char *outputs;   /* names, separated by spaces */
+        const char *outputs;   /* names, separated by spaces; "*": others, too */
         const char *scope;     /* "generation" or "environment" */
         const char *cost;      /* what holding one costs, for people: "disk"; NULL: nothing */
         bool computed;         /* answers only, nothing in the world: never in list */

@@ -3,8 +3,10 @@ one rule is found out by that rule."""
 import json
 import os
 import pathlib
+import signal
 import subprocess
 import tempfile
+import time
 
 import pytest
 
@@ -128,31 +130,99 @@ def test_bad_provider_itself_is_good(tmp_path):
 
 @pytest.mark.parametrize("fault, rule", [
     ("two answers", "keeps the protocol"), ("exit status", "keeps the protocol"),
-    ("noise", "keeps the protocol"), ("unknown class", "wrong params"), ("any params", "wrong params"),
+    ("noise", "keeps the protocol"), ("two keys", "keeps the protocol"),
+    ("no utf-8", "keeps the protocol"), ("log of numbers", "keeps the protocol"),
+    ("progress in words", "keeps the protocol"), ("item of nothing", "keeps the protocol"),
+    ("level of numbers", "keeps the protocol"), ("leaves a child", "keeps the protocol"),
+    ("unknown class", "wrong params"), ("any params", "wrong params"), ("any size", "wrong params"),
+    ("any mode", "wrong params"), ("any name", "hostile names"),
     ("ignores SIGTERM", "cancellation"), ("ignores SIGTERM", "deadline"),
     ("leaves a process", "cancellation"), ("touches others", "another marker"),
     ("removes others", "another marker"), ("echoes the marker", "another marker"),
+    ("sleeps for others", "another marker"),
     ("repeat fails", "provision twice"), ("repeat fails", "cut answer"),
-    ("changing outputs", "provision twice"), ("secret in log", "secrets"), ("secret on stderr", "secrets"),
-    ("secret in state", "secrets"), ("missing output", "provision gives"),
-    ("secret of nothing", "provision gives"), ("always present", "never made"), ("no level", "sleep and wake"),
-    ("absent is an error", "twice too"), ("does not remove", "twice too"), ("no receipt", "twice too"),
-    ("leaves a file", "nothing is left"), ("thing before mark", "repeat after kill -9"),
-    ("short list", "list is complete"), ("lists twice", "list is complete"),
-    ("incomplete list", "list is complete"), ("lists strangers", "new installation"),
+    ("changing outputs", "provision twice"), ("needs its state", "by name alone"),
+    ("never ready", "inspect finds it"), ("ready in words", "inspect finds it"),
+    ("secret in log", "secrets"), ("secret in progress", "secrets"), ("secret on stderr", "secrets"),
+    ("secret in state", "secrets"), ("secret in detail", "secrets"), ("secret in note", "secrets"),
+    ("pin in log", "secrets"), ("config in log", "secrets"), ("values in log", "secrets"),
+    ("missing output", "provision gives"), ("null output", "provision gives"),
+    ("more outputs", "provision gives"), ("secret of nothing", "provision gives"),
+    ("always present", "never made"), ("no level", "sleep and wake"),
+    ("wakes with nothing", "sleep and wake"), ("absent is an error", "twice too"),
+    ("does not remove", "twice too"), ("no receipt", "twice too"), ("removed twice", "twice too"),
+    ("leaves a file", "nothing is left"), ("leaves a session", "nothing is left"),
+    ("thing before mark", "repeat after kill -9"), ("short list", "list is complete"),
+    ("first page of a list", "list is complete"), ("sleepers not listed", "list is complete"),
+    ("bad item", "list is complete"), ("lists strangers beside ours", "list is complete"),
+    ("lists twice", "list is complete"), ("incomplete list", "list is complete"),
+    ("complete in words", "list is complete"), ("lists strangers", "new installation"),
     ("lists others", "one installation")])
 def test_each_fault_is_found_by_its_rule(tmp_path, fault, rule):
     words = "secrets" if rule == "keeps the protocol" else rule
-    args = () if rule == "nothing is left" else ("--rule", words)
-    status, answer, _ = check(BAD, *args, config={"fault": fault}, folder=tmp_path)
-    assert status == 1 and answer["kept"] is False
+    status, answer, _ = check(BAD, "--rule", words, config={"fault": fault}, folder=tmp_path)
+    assert status == 1 and answer["kept"] is False and answer["complete"] is False
     assert any(rule in line for line in broken(answer)), broken(answer)
 
 
-def test_dying_on_nonsense_is_found(tmp_path):
-    status, answer, _ = check(BAD, "--rule", "nonsense", folder=tmp_path,
-                              env={**os.environ, "BAD_PROVIDER": "dies on nonsense"})
-    assert status == 1 and "nonsense is refused" in broken(answer)[0]
+@pytest.mark.parametrize("fault", ["secret in item", "secret in receipt", "params in error"])
+def test_what_other_rules_heard_is_searched_too(tmp_path, fault):
+    status, answer, _ = check(BAD, "--rule", "7", config={"fault": fault}, folder=tmp_path)
+    assert status == 0 and answer["kept"] is True, broken(answer)  # nothing was said
+    status, answer, _ = check(BAD, config={"fault": fault}, folder=tmp_path)
+    assert status == 1 and "secrets stay out" in broken(answer)[0] and len(broken(answer)) == 1, broken(answer)
+
+
+@pytest.mark.parametrize("fault, rule", [
+    ("dies on nonsense", "nonsense is refused"), ("any length", "oversized"),
+    *((fault, "describe is consistent") for fault in (
+        "unknown scope", "unknown verb", "schema is none", "no way to wake", "outputs of numbers",
+        "type twice", "no describe"))])
+def test_faults_of_the_whole_program_are_found(tmp_path, fault, rule):
+    status, answer, _ = check(BAD, "--rule", rule, folder=tmp_path,
+                              env={**os.environ, "BAD_PROVIDER": fault})
+    assert status == 1 and rule in broken(answer)[0]
+
+
+def test_a_call_that_hangs_is_asked_once(tmp_path):
+    begin = time.monotonic()
+    status, answer, _ = check(BAD, "--timeout", "500", config={"fault": "hangs"}, folder=tmp_path)
+    assert status == 1 and answer["complete"] is False and time.monotonic() - begin < 30
+    assert any(rule["rule"] == "the other rules" and "provision did not end" in rule["seen"]
+               for rule in answer["rules"])
+
+
+def test_an_interrupted_check_takes_away_what_it_made(tmp_path):
+    (tmp_path / "config.json").write_text(json.dumps({"fault": "slow"}))
+    before = set(pathlib.Path("/tmp").glob("mayfly-check.*"))
+    with subprocess.Popen([str(MAYFLY), "provider", "check", str(BAD), "--config",
+                           str(tmp_path / "config.json")], stdout=subprocess.PIPE,
+                          stderr=subprocess.PIPE, text=True) as run:
+        for line in run.stdout:
+            if "provision twice" in line:
+                break
+        mine = set(pathlib.Path("/tmp").glob("mayfly-check.*")) - before
+        run.send_signal(signal.SIGINT)
+        words = run.communicate(timeout=60)
+    assert run.returncode == 2 and "all that the check made is removed" in words[1]
+    assert "not ok" not in words[0] and "not everything was tested" in words[0]
+    assert mine and not any(path.exists() for path in mine)
+
+
+def test_without_params_the_answer_says_what_was_not_tested(tmp_path):
+    status, answer, _ = check(provider_program("git"), folder=tmp_path)
+    assert status == 0 and answer["kept"] is True and answer["complete"] is False
+    assert any("give --params" in rule["seen"] for rule in answer["rules"])
+    status, answer, _ = check(provider_program("environment"), folder=tmp_path)
+    assert status == 0 and answer["complete"] is True
+
+
+def test_verdicts_are_printable_and_say_where_to_read(tmp_path):
+    (tmp_path / "config.json").write_text(json.dumps({"fault": "no utf-8"}))
+    done = subprocess.run([str(MAYFLY), "provider", "check", str(BAD), "--rule", "secrets", "--config",
+                           str(tmp_path / "config.json")], capture_output=True, check=False)
+    assert done.returncode == 1 and b"\x1b" not in done.stdout
+    assert "(see rule 9 of providers.md)" in done.stdout.decode()
 
 
 def test_command_line(tmp_path):
@@ -162,10 +232,20 @@ def test_command_line(tmp_path):
     assert run("--help").returncode == 0 and "--params" in run("--help").stdout
     for args in ((), ("--config",), ("a", "b"), ("--what", "x"), ("x", "--timeout", "0")):
         assert run(*args).returncode == 2, args
-    gone = run("/nonexistent/program")
-    assert gone.returncode == 2 and "/nonexistent/program" in gone.stderr
+    for program, words in (("/nonexistent/program", "No such file"), (str(tmp_path), "is a folder"),
+                           ("/etc/passwd", "may not be run"), ("no-such-program-here", "in PATH")):
+        gone = run(program, "--json")
+        assert gone.returncode == 2 and words in gone.stderr and program in gone.stderr, gone
+        answer = json.loads(gone.stdout)
+        assert words in answer["error"] and answer["kept"] is False and answer["rules"] == []
+    assert "as found in PATH" in run("true", "--rule", "describe").stderr
+    nothing = run(str(BAD), "--rule", "zzzz")
+    assert nothing.returncode == 2 and "nonsense is refused" in nothing.stderr
     (tmp_path / "no.json").write_text("[]")
     assert "no JSON object" in run(str(BAD), "--config", str(tmp_path / "no.json")).stderr
     text = run(str(provider_program("volume")), "--rule", "inspect")
     assert text.returncode == 0 and "ok       volume: inspect finds it" in text.stdout
     assert run(str(provider_program("volume")), "--type", "bucket").returncode == 1
+    assert run(str(provider_program("volume")), "--rule", "nothing is left").returncode == 0
+    noun = subprocess.run([str(MAYFLY), "provider", "--help"], capture_output=True, text=True, check=False)
+    assert noun.returncode == 0 and "provider check PROGRAM" in noun.stdout
