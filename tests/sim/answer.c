@@ -5,6 +5,8 @@
 
 #include "tests/sim/sim.h"
 
+#define SECRET "s3cr3t-of-the-volume"
+
 static json_t *endpoints(const Work *w, const Thing *t) {
         const json_t *params = json_object_get(world_resource(w), "params");
         json_t *ports = json_object_get(params, "ports"), *port, *list = json_object();
@@ -36,7 +38,7 @@ static json_t *outputs_of(const Work *w, const Thing *t) {
                 return json_pack("{s:o, s:i}", "endpoints", endpoints(w, t), "started_ms", 1);
         if (streq(type, "volume"))
                 return json_pack("{s:s, s:s, s:s}", "type", "bind", "source", "/sim/volume",
-                                 "password", "s3cr3t-of-the-volume");
+                                 "password", SECRET);
         if (streq(type, "service"))
                 return json_pack("{s:s, s:s}", "name", "other", "hostname", "other");
         if (streq(type, "service-port"))
@@ -69,12 +71,27 @@ static void echo_later(Sim *s, const Work *w, ProviderClass class, const json_t 
         s->echoes = e;
 }
 
+static int has_secret(void *userdata, const Resource *r) {
+        return r->secret && r->state != RES_REMOVED ? 1 : 0;
+}
+
+/* What a provider says, sometimes with a secret of the environment in it that the ledger knows. */
+static char *say(Sim *s, const Work *w, const char *text) {
+        const char *id = world_text(json_object_get(w->request, "environment"), "id");
+
+        return *id && w->uid && sim_percent(s, 20) &&
+                               ledger_resource_each(s->ledger, id, false, has_secret, s, NULL) == 1
+                       ? str_format("%s with " SECRET, text)
+                       : strdup(text);
+}
+
 static void reply(Sim *s, const Work *w, ProviderClass class, const char *message,
                   const json_t *result, bool unknown) {
         ProviderEvents events = engine_provider_events(s->engine);
+        auto_cleanup(freep) char *said = message ? say(s, w, message) : NULL;
         ProviderReply r = { .call_id = w->id,
                             .class = class,
-                            .message = message,
+                            .message = said,
                             .result = result,
                             .unknown = unknown,
                             .retry_after_ms = class == PROVIDER_THROTTLED ? 3000 : 0 };
@@ -106,6 +123,11 @@ static void answer_provision(Sim *s, const Work *w) {
         result = json_pack("{s:O, s:O}", "state", state, "outputs", outputs);
         if (json_object_get(outputs, "password"))
                 json_object_set_new(result, "secret", json_pack("[s]", "password"));
+        if (sim_percent(s, 10)) {
+                auto_cleanup(freep) char *note = say(s, w, "not all of it");
+
+                json_object_set_new(result, "notes", json_pack("[s]", note));
+        }
         reply(s, w, PROVIDER_OK, NULL, result, false);
 }
 
@@ -128,14 +150,28 @@ static void answer_inspect(Sim *s, const Work *w) {
                                    sim_trouble(s, 3) ? "uncertain" : "present", "marker", t->marker,
                                    "ready", (int) (t->ready && !t->half), "level",
                                    t->awake ? "awake" : "stopped");
+                if (!json_object_get(result, "detail") && sim_percent(s, 20)) {
+                        auto_cleanup(freep) char *detail = say(s, w, "it looks well");
+
+                        json_object_set_new(result, "detail", json_string(detail));
+                }
         }
         reply(s, w, PROVIDER_OK, NULL, result, false);
 }
 
+/* What it removed now, in its own words too. */
+static json_t *removal_report(Sim *s, const Work *w, bool was_there) {
+        auto_cleanup(freep) char *words = say(s, w, "the rest");
+        json_t *list = json_pack("[{s:s, s:s}, {s:s, s:s}]", "kind", "thing", "name", w->uid,
+                                 "kind", "rest", "name", words);
+
+        return was_there ? json_pack("{s:o, s:[]}", "removed", list, "absent")
+                         : json_pack("{s:[], s:o}", "removed", "absent", list);
+}
+
 static void answer_deprovision(Sim *s, const Work *w) {
-        json_auto_t *result = json_pack("{s:[{s:s, s:s}], s:[]}", "removed", "kind", "thing",
-                                        "name", w->uid, "absent");
         Thing *t = map_get(s->things, w->uid);
+        json_auto_t *result = removal_report(s, w, t != NULL);
 
         if (t && t->foreign) {
                 if (map_get(s->foreign_seen, w->uid))
@@ -146,8 +182,10 @@ static void answer_deprovision(Sim *s, const Work *w) {
                 reply(s, w, PROVIDER_CONFLICT, "another thing has this name", NULL, false);
                 return;
         }
-        if (w->fault != FAULT_LIE && t)
+        if (w->fault != FAULT_LIE && t) {
+                assert(map_put(s->removing, w->uid, s) == 0);
                 map_remove(s->things, w->uid);
+        }
         reply(s, w, t ? PROVIDER_OK : PROVIDER_GONE, t ? NULL : "not there", result, false);
 }
 

@@ -24,7 +24,9 @@ static void check_serving(Sim *s, Lease *l, const Environment *env) {
                               gen_state_to_string(g.state));
 }
 
-static void check_gone(Sim *s, const Environment *env) {
+static void check_gone(Sim *s, const Lease *l, const Environment *env) {
+        if (env->state == ENV_GONE && l->state != ENV_GONE)
+                check_receipt(s, env);
         if (env->state == ENV_GONE && world_ours(s, env->id) > 0)
                 sim_violation(s, "gone means that nothing is left", "%s is gone and has things",
                               env->label);
@@ -35,8 +37,8 @@ static int check_environment(void *userdata, const Environment *env) {
         Lease *l = lease_get(s, env->id);
 
         check_serving(s, l, env);
+        check_gone(s, l, env);
         check_lease(s, l, env);
-        check_gone(s, env);
         if (env->live_generation > l->live) {
                 s->count.live += l->live == 0;
                 l->used_ms = sim_now(s);

@@ -138,6 +138,7 @@ static int walk_one(void *userdata, const Route *r) {
         const char *front = map_get(w->sim->front, r->host);
 
         w->n++;
+        check_no_secret(w->sim, "route", r->facts);
         check_route(w->sim, r);
         if (!w->sim->wanted && (!front || !streq(front, text)))
                 sim_violation(w->sim, "the front shows what the ledger says", "%s: %s, not %s",

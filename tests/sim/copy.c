@@ -91,6 +91,7 @@ static void facts_back(Sim *s, bool older) {
         s->base_unsure = s->base_unsure || s->base_ms != 0 || s->accepted_ms != 0;
         s->held = s->frozen = true;
         s->stepped = false;
+        receipt_forget(s, true);
         check_forget(s);
 }
 

@@ -173,6 +173,7 @@ void sim_stop(Sim *s, bool killed) {
         char kept[128];
 
         acknowledge_lost(s);
+        receipt_forget(s, false);
         s->engine = engine_free(s->engine);
         fault_arm("none", 0, 0);
         /* An orderly end brings the anchor up to date; a kill leaves it as it is. */
@@ -223,8 +224,10 @@ void sim_turn(Sim *s) {
                 sim_crash(s);
                 return;
         }
-        if (r == 0)
+        if (r == 0) {
                 check_step_seen(s);
+                receipt_told(s);
+        }
         check_turn(s);
 }
 
@@ -307,6 +310,8 @@ void sim_set_up(Sim *s, uint64_t seed, bool trace) {
         s->fault_percent = (unsigned) (seed % 4) * 8; /* a quarter of the worlds is kind */
         s->things = world_things();
         s->foreign_seen = map_new(NULL);
+        s->removing = map_new(NULL);
+        s->removed = map_new(NULL);
         s->leases = map_new(free);
         s->front = map_new(free);
         s->tried = map_new(NULL);
@@ -326,6 +331,8 @@ void sim_tear_down(Sim *s) {
         config_free(s->config);
         world_done(s);
         map_free(s->foreign_seen);
+        map_free(s->removing);
+        map_free(s->removed);
         map_free(s->leases);
         map_free(s->front);
         map_free(s->tried);

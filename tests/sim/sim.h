@@ -196,7 +196,9 @@ typedef struct Sim {
         Config *config;
         Ledger *ledger;
         Engine *engine;
-        Map *things;       /* uid -> Thing */
+        Map *things; /* uid -> Thing */
+        Map *removing,
+                *removed;  /* uids that a removal really removed; it is committed that it did */
         Map *foreign_seen; /* uids whose inspection showed somebody else's marker */
         Work *work;
         Echo *echoes;
@@ -346,6 +348,13 @@ void check_ready(Sim *s);
 bool check_nothing_pends(Sim *s);
 json_t *check_live_nodes(Sim *s, const Environment *env);
 bool check_in_graph(const json_t *nodes, const char *key);
+
+/* check-receipt.c: what is left of an environment */
+void check_receipt(Sim *s, const Environment *env);
+void receipt_told(Sim *s);
+void receipt_forget(Sim *s, bool all); /* what was not committed; all: the ledger is another one */
+void check_no_secret(Sim *s, const char *where, const char *text);
+void check_secrets(Sim *s);
 
 /* check-clock.c: "deadlines are promises" when the wall clock is set */
 void check_step_seen(Sim *s);   /* a turn was committed */
