@@ -21,6 +21,7 @@ static void kept_push(Sim *s, const Acknowledgement *a, Lease *lease) {
         s->promises[a->branch] = a->promise;
         if (!lease)
                 return;
+        s->forge.pushed_ms[a->branch] = a->told_ms;
         lease->closed_ms = 0;
         lease->used_ms = greater(lease->used_ms, a->at_ms);
 }
@@ -95,6 +96,8 @@ static void kept_unfreeze(Sim *s, const Acknowledgement *a, Lease *lease) {
         if (a->accept)
                 clock_accepted(s);
         s->held = s->frozen = s->stepped = s->releasing = false;
+        s->away_until_ms = 0;
+        s->drift_ms += LIMIT_CLOCK_STEP_MS; /* trusted time may go there now */
 }
 
 static void lost_freeze(Sim *s, const Acknowledgement *a, Lease *lease) {
@@ -105,6 +108,8 @@ static void lost_freeze(Sim *s, const Acknowledgement *a, Lease *lease) {
         if (a->accept)
                 s->moved_unsure = s->base_unsure = true;
         s->frozen = s->held = s->releasing = s->stepped = false;
+        s->away_until_ms = 0;
+        s->drift_ms += LIMIT_CLOCK_STEP_MS;
 }
 
 static const struct {
@@ -177,6 +182,7 @@ void acknowledge(Sim *s, Acknowledgement a) {
         *waiting = a;
         waiting->sim = s;
         waiting->at_ms = sim_now(s);
+        waiting->told_ms = engine_now_ms(s->engine);
         waiting->next = s->acknowledgements;
         s->acknowledgements = waiting;
         engine_after_commit(s->engine, on_commit, waiting);

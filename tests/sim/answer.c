@@ -197,9 +197,11 @@ static void answer_level(Sim *s, const Work *w, bool awake) {
                 reply(s, w, PROVIDER_GONE, "not there", NULL, false);
                 return;
         }
-        t->awake = awake;
+        if (w->fault != FAULT_LIE) {
+                t->awake = awake;
+                t->ready = t->ready || awake;
+        }
         if (awake) {
-                t->ready = true;
                 result = json_pack("{s:o}", "outputs", outputs_of(w, t));
         } else
                 result = json_object();
@@ -228,10 +230,20 @@ static void list_item(Sim *s, const Work *w, json_t *taken) {
  * under another uid. */
 static void list_nonsense(Sim *s, const Work *w) {
         char uid[32], marker[96];
+        size_t at = 0;
+        Thing *t;
 
         snprintf(uid, sizeof(uid), "rghost%u", sim_below(s, 1000));
         snprintf(marker, sizeof(marker), "%s/eghost/rother", ledger_installation(s->ledger));
-        switch (sim_below(s, 4)) {
+        switch (sim_below(s, 5)) {
+        case 4: /* a name of ours that another environment is said to own */
+                while ((t = map_next(s->things, &at, NULL)))
+                        if (!t->orphan && streq(t->provider, w->provider))
+                                snprintf(uid, sizeof(uid), "%s", t->uid);
+                snprintf(marker, sizeof(marker), "%s/eghost/%s", ledger_installation(s->ledger),
+                         uid);
+                list_item(s, w, json_pack("{s:s, s:s}", "uid", uid, "marker", marker));
+                break;
         case 0:
                 list_item(s, w, json_pack("{s:s, s:s}", "uid", uid, "marker", marker));
                 break;

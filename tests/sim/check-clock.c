@@ -30,6 +30,14 @@ void check_step_missed(Sim *s) {
         s->step_ms = 0;
 }
 
+/* "After a long absence nobody could have visited." What a machine's clock says of weeks is not believed. */
+void check_away(Sim *s) {
+        if (s->down_ms > LIMIT_CLOCK_AWAY_MS + MS_PER_HOUR && s->step_ms == 0)
+                s->away_until_ms = sim_now(s) + LIMIT_CLOCK_HOLD_MS - MS_PER_MINUTE;
+        if (s->boot_ms <= 1000 && s->down_ms > MS_PER_DAY)
+                s->moved_unsure = s->base_unsure = true;
+}
+
 /* A release was accepted, and nobody said that the clock is to be taken as it is. */
 void check_clock_right(Sim *s) {
         int64_t off = s->wall_ms - s->true_ms, slack = LIMIT_CLOCK_STEP_MS + s->drift_ms;

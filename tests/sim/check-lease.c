@@ -130,6 +130,12 @@ static int64_t due(Sim *s, const Lease *l, const Environment *env, ReaperClockKi
 
 /* ---- safety ---- */
 
+static void check_hour(Sim *s, const Environment *env) {
+        if (sim_now(s) < s->away_until_ms)
+                sim_violation(s, "after an absence the clocks wait", "%s is %s", env->label,
+                              env_state_to_string(env->state));
+}
+
 /* "No deletion on missing information"; "a pin, a renewed lease or a freeze that was acknowledged wins". */
 static void check_reaped(Sim *s, Lease *l, const Environment *env) {
         auto_cleanup(freep) char *name =
@@ -155,6 +161,7 @@ static void check_reaped(Sim *s, Lease *l, const Environment *env) {
         if (s->frozen)
                 sim_violation(s, "a freeze that was acknowledged wins",
                               "%s is deleted by the reaper", env->label);
+        check_hour(s, env);
         if (env->live_generation > 0 && env->level == LEVEL_AWAKE && map_get(s->in_use, env->id))
                 sim_violation(s, "no deletion of what is in use or not known to be unused",
                               "%s is deleted by the reaper", env->label);
@@ -198,6 +205,7 @@ static void check_slept(Sim *s, const Lease *l, const Environment *env) {
         if (s->frozen)
                 sim_violation(s, "a freeze that was acknowledged wins", "%s falls asleep",
                               env->label);
+        check_hour(s, env);
         if (map_get(s->in_use, env->id))
                 sim_violation(s, "no sleep of what is in use or not known to be unused", "%s",
                               env->label);

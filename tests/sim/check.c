@@ -42,6 +42,8 @@ const char *const invariants[] = {
         "at most one call on a resource",
         "trusted time never goes back",
         "a clock step freezes",
+        "after an absence the clocks wait",
+        "a list says nothing of what came since",
         "a wrong clock is not taken for right by the way",
         "idle costs nothing",
         "the event log holds",

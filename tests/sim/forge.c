@@ -75,8 +75,10 @@ void forge_deliver_again(Sim *s) {
 /* ---- people push ---- */
 
 static void remember(Sim *s) {
-        if (sim_percent(s, 30))
-                memcpy(s->forge.stale, s->forge.commit, sizeof(s->forge.stale));
+        if (!sim_percent(s, 30))
+                return;
+        memcpy(s->forge.stale, s->forge.commit, sizeof(s->forge.stale));
+        s->forge.stale_ms = engine_now_ms(s->engine);
 }
 
 static void commit_new(Sim *s, unsigned branch, unsigned files) {
@@ -91,10 +93,16 @@ void forge_push_files(Sim *s, unsigned branch, unsigned files) {
 
 void forge_push(Sim *s, unsigned branch) {
         char *commit = s->forge.commit[branch], *earlier = s->forge.earlier[branch];
+        const char *closed = s->forge.closed[branch];
         unsigned variant = sim_below(s, N_FILES), what = sim_below(s, 100);
         char before[48];
 
         remember(s);
+        if (!*commit && *closed && what < 30) { /* opened again as it was */
+                memcpy(commit, closed, sizeof(before));
+                trigger(s, branch);
+                return;
+        }
         if (*commit && what < 15) { /* the same again */
                 trigger(s, branch);
                 return;
@@ -111,6 +119,9 @@ void forge_push(Sim *s, unsigned branch) {
 
 void forge_close(Sim *s, unsigned branch) {
         remember(s);
+        if (*s->forge.commit[branch])
+                memcpy(s->forge.closed[branch], s->forge.commit[branch],
+                       sizeof(s->forge.commit[branch]));
         s->forge.commit[branch][0] = 0;
         trigger(s, branch);
 }
@@ -157,9 +168,23 @@ static const char *listed(const json_t *list, const char *name) {
         return NULL;
 }
 
+/* "A list that took a while says nothing about branches that were pushed since." */
+static void check_older_list(Sim *s, unsigned branch, const json_t *report) {
+        if (contains(json_object_get(report, "closed"), people_branch(branch)) ||
+            contains(json_object_get(report, "pushed"), people_branch(branch)))
+                sim_violation(s, "a list says nothing of what came since", "%s",
+                              people_branch(branch));
+}
+
 static void compare(Sim *s, const Listing *l) {
         json_auto_t *list = listing(s, l), *report = NULL;
-        int r = engine_compare(s->engine, &people_actor, "shop", list, l->complete, &report, NULL);
+        int64_t now = engine_now_ms(s->engine);
+        bool begun =
+                l->stale && s->forge.stale_ms > 0 && s->forge.stale_ms > now - LIMIT_COMPARE_MS;
+        int r = begun ? engine_compare_begun(s->engine, &people_actor, "shop", list, l->complete,
+                                             s->forge.stale_ms, &report, NULL)
+                      : engine_compare(s->engine, &people_actor, "shop", list, l->complete, &report,
+                                       NULL);
 
         sim_say(s, "compare %zu branches, complete %d, stale %d: %d", json_array_size(list),
                 l->complete, l->stale, r);
@@ -172,6 +197,8 @@ static void compare(Sim *s, const Listing *l) {
                 const char *commit = listed(list, people_branch(i));
                 Promise p = promised(s, i);
 
+                if (begun && s->forge.pushed_ms[i] > s->forge.stale_ms)
+                        check_older_list(s, i, report);
                 if (contains(json_object_get(report, "closed"), people_branch(i))) {
                         if (commit)
                                 sim_violation(s, "nothing is closed on a partial or empty list",

@@ -174,6 +174,7 @@ void sim_stop(Sim *s, bool killed) {
 
         acknowledge_lost(s);
         receipt_forget(s, false);
+        s->forge.stale_ms = 0; /* a list that is being made ends with the daemon */
         s->engine = engine_free(s->engine);
         fault_arm("none", 0, 0);
         /* An orderly end brings the anchor up to date; a kill leaves it as it is. */
@@ -190,24 +191,48 @@ void sim_stop(Sim *s, bool killed) {
         world_crash(s);
 }
 
+/* Hours or weeks; somebody may set the clock meanwhile. */
+static void stay_down(Sim *s, int64_t shortest_ms) {
+        int64_t down = sim_below(s, (unsigned) shortest_ms);
+
+        if (sim_trouble(s, 6))
+                down = (int64_t) (1 + sim_below(s, 30 * 24)) * MS_PER_HOUR;
+        if (down > MS_PER_HOUR)
+                sim_say(s, "it is down for %lld hours", (long long) (down / MS_PER_HOUR));
+        sim_advance(s, down);
+        s->down_ms = down;
+        if (sim_trouble(s, 4)) {
+                int64_t by = (int64_t) (1 + sim_below(s, 72)) * MS_PER_HOUR;
+
+                by = sim_percent(s, 50) ? -by : by;
+                sim_say(s, "the clock is set by %lld ms meanwhile", (long long) by);
+                sim_step_clock(s, by);
+        }
+}
+
+static void machine_starts(Sim *s) {
+        snprintf(s->boot_id, sizeof(s->boot_id), "boot-%u", ++s->boots);
+        world_reboot(s);
+        stay_down(s, 120000);
+        check_step_missed(s);
+        s->boot_ms = 1000;
+        s->rest_boot_ms = 0;
+        s->storm_until_boot_ms = 0;
+        for (Echo *e = s->echoes; e; e = e->next)
+                e->due_boot_ms = 0;
+}
+
 void sim_crash(Sim *s) {
         sim_stop(s, true);
-        if (sim_percent(s, 20)) { /* the machine, not only the daemon */
-                snprintf(s->boot_id, sizeof(s->boot_id), "boot-%u", ++s->boots);
-                world_reboot(s);
-                sim_advance(s, sim_below(s, 120000));
-                check_step_missed(s);
-                s->boot_ms = 1000;
-                s->rest_boot_ms = 0;
-                s->storm_until_boot_ms = 0;
-                for (Echo *e = s->echoes; e; e = e->next)
-                        e->due_boot_ms = 0;
-        } else
-                sim_advance(s, sim_below(s, 5000));
+        if (sim_percent(s, 20)) /* the machine, not only the daemon */
+                machine_starts(s);
+        else
+                stay_down(s, 5000);
         sim_say(s, "CRASH and start again");
         sim_start(s);
         /* What was committed before a crash is seen before anything new is promised. */
         check_everything(s);
+        check_away(s);
         if (sim_trouble(s, 25)) /* and again, while it recovers */
                 s->dead_after = (int) sim_below(s, 3);
 }

@@ -141,8 +141,9 @@ typedef struct Acknowledgement {
         Promise promise;      /* of that branch, after it */
         char environment[24]; /* "": the newest of the branch */
         int64_t at_ms, until_ms, by_ms;
-        bool alive;  /* it was neither deleting nor gone */
-        bool accept; /* the clock as it is */
+        int64_t told_ms; /* at_ms in the engine's time */
+        bool alive;      /* it was neither deleting nor gone */
+        bool accept;     /* the clock as it is */
 } Acknowledgement;
 
 /* A webhook: the branch is at this commit; "": it is gone. */
@@ -160,8 +161,11 @@ typedef struct Trigger {
 typedef struct Forge {
         char commit[N_BRANCHES][48]; /* what it has; "": no such branch */
         char stale[N_BRANCHES][48];  /* what it had a while ago */
+        int64_t stale_ms;            /* when it had that, in the engine's time */
         char earlier[N_BRANCHES][48];
-        Trigger late[N_TRIGGERS]; /* not delivered yet */
+        char closed[N_BRANCHES][48];   /* where it was when it was deleted */
+        int64_t pushed_ms[N_BRANCHES]; /* the last push, in the engine's time */
+        Trigger late[N_TRIGGERS];      /* not delivered yet */
         unsigned n_late;
         Trigger delivered[N_TRIGGERS]; /* a ring: any may come again */
         unsigned n_delivered;
@@ -185,8 +189,10 @@ typedef struct Sim {
         int64_t base_ms;     /* trusted time less the true one, since a clock ahead was accepted */
         int64_t accepted_ms; /* the last clock that was accepted, less true time */
         bool base_unsure;
-        bool stepped;        /* a turn has seen one, and nobody has released it */
-        int64_t arm_boot_ms; /* when the engine's timer fires; INT64_MAX: off */
+        int64_t down_ms;       /* for how long the daemon was, the last time */
+        int64_t away_until_ms; /* until then the clocks wait: nobody could have visited */
+        bool stepped;          /* a turn has seen one, and nobody has released it */
+        int64_t arm_boot_ms;   /* when the engine's timer fires; INT64_MAX: off */
         bool wanted;
         unsigned boots;
         char boot_id[24], anchor[96];
@@ -359,6 +365,7 @@ void check_secrets(Sim *s);
 /* check-clock.c: "deadlines are promises" when the wall clock is set */
 void check_step_seen(Sim *s);   /* a turn was committed */
 void check_step_missed(Sim *s); /* the machine starts anew */
+void check_away(Sim *s);        /* after a start */
 void check_clock_right(Sim *s);
 void clock_accepted(Sim *s);
 
