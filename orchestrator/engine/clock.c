@@ -346,10 +346,24 @@ void clock_done(Engine *e) {
                      "and release it with 'mayfly unfreeze'",
                      json_string_value(json_object_get(e->freeze_held, "reason")) ?: "");
         e->news = (ClockNews){ 0 };
+        e->jumped_ms = 0;
 }
 
 void clock_not_done(Engine *e) {
         e->news.written = false;
+        e->now_ms -= e->jumped_ms;
+        e->high_ms -= e->jumped_ms;
+        e->jumped_ms = 0;
+}
+
+void clock_jump(Engine *e) {
+        int64_t ms = e->wall_ms + e->offset_ms - e->now_ms;
+
+        if (ms <= 0)
+                return;
+        e->jumped_ms += ms;
+        e->now_ms += ms;
+        e->high_ms = e->now_ms;
 }
 
 int clock_store(Engine *e, Error *reterr) {
@@ -388,8 +402,7 @@ int clock_settle(Engine *e, Error *reterr) {
         return right ? take(e, 0, 0, reterr) : take(e, e->accepted_ms, e->accepted_ms, reterr);
 }
 
-/* This turn goes on in the time in which it began; what begins in it is before the wall clock's time and
- * moves with the rest. */
+/* What began before the jump, also in this turn, moves; what is promised after it stands in the new time. */
 int clock_accept(Input *in, int64_t *moved_ms, Error *reterr) {
         Engine *e = in->e;
         bool ahead = e->offset_ms < 0;

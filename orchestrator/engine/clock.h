@@ -69,4 +69,5 @@ int deadlines_move(Input *in, int64_t by_ms, int64_t at_ms, const char *why, Err
 /* clock.c: the wall clock as it is becomes the one to go by. */
 int clock_accept(Input *in, int64_t *moved_ms, Error *reterr);
 int clock_settle(Engine *e, Error *reterr); /* the same for what is too small to be a step */
+void clock_jump(Engine *e);                 /* after either: trusted time goes there in this turn */
 int value_set_int(Engine *e, const char *name, int64_t value, Error *reterr); /* 0: not there */

@@ -217,9 +217,12 @@ int engine_unfreeze(Engine *e, const EngineActor *a, bool accept_clock, EngineRe
                 e->news.written = written;
         look_mark_all(e);
         r = input_end(&in, r, reterr);
-        if (r == 0 && ret)
+        if (r < 0)
+                return r;
+        clock_jump(e);
+        if (ret)
                 *ret = done;
-        return r;
+        return 0;
 }
 
 int engine_freeze(Engine *e, const EngineActor *a, bool on, const char *reason, Error *reterr) {

@@ -131,6 +131,7 @@ struct Engine {
         int64_t now_ms, wall_ms, boot_ms, awake_ms, offset_ms;
         int64_t last_wall_ms, last_boot_ms, last_awake_ms, high_ms;
         int64_t drift_ms, drift_boot_ms; /* small steps, since when */
+        int64_t jumped_ms;   /* of trusted time in this turn, because a clock was accepted */
         int64_t accepted_ms; /* trusted time is ahead of the wall clock by this, and a person knows */
         int64_t hold_until_ms; /* nothing is slept or deleted by the reaper before */
         ClockNews news;

@@ -150,8 +150,9 @@ static void test_a_kill_right_after_it_does_not_undo_it(void **state) {
         assert_int_equal(left(f, "delete_after_age"), age);
 }
 
-/* What is made in the very turn of the release is not older than that. */
+/* What is made in the very turn of the release is not older than that, and what is promised in it holds. */
 static void test_the_turn_of_the_release_moves_too(void **state) {
+        auto_cleanup(environment_done) Environment env = { 0 };
         Fixture *f = *state;
 
         settle(f);
@@ -159,6 +160,9 @@ static void test_the_turn_of_the_release_moves_too(void **state) {
         push(f, "first", A_COMMIT);
         assert_int_equal(engine_unfreeze(f->engine, NULL, true, NULL, NULL), 0);
         push(f, "login", A_COMMIT);
+        assert_int_equal(engine_extend(f->engine, NULL, "first--shop", MS_PER_DAY, NULL), 0);
+        get(f, "first", &env);
+        assert_int_equal(env.extended_until_ms, f->now_ms + MS_PER_DAY);
         spend(f, 10 * MS_PER_MINUTE);
         has(f, "first", ENV_READY, LEVEL_AWAKE);
         has(f, "login", ENV_READY, LEVEL_AWAKE);
