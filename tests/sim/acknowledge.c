@@ -96,6 +96,8 @@ static void kept_unfreeze(Sim *s, const Acknowledgement *a, Lease *lease) {
         if (a->accept)
                 clock_accepted(s);
         s->held = s->frozen = s->stepped = s->releasing = false;
+        if (s->wall_ms == s->true_ms)
+                s->step_ms = 0; /* with a clock that is right there is nothing left to notice */
         s->away_until_ms = 0;
         s->drift_ms += LIMIT_CLOCK_STEP_MS; /* trusted time may go there now */
 }

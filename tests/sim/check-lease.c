@@ -240,9 +240,10 @@ static void follow(Sim *s, Lease *l, const Environment *env) {
                 l->used_ms = sim_now(s);
                 l->sleep_asked = false;
         }
-        if (env->level == LEVEL_STOPPED && l->level != LEVEL_STOPPED)
+        /* One that could not be woken has slept all the time. */
+        if (env->level == LEVEL_STOPPED && l->asleep_ms == 0)
                 l->asleep_ms = sim_now(s);
-        if (env->level != LEVEL_STOPPED)
+        if (env->level == LEVEL_AWAKE)
                 l->asleep_ms = 0;
         l->level = env->level;
 }
