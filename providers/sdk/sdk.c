@@ -318,7 +318,7 @@ static void call_answer(const SdkProvider *provider) {
         if (r < 0)
                 reply_error(call.failure != SDK_OK ? call.failure : class_of_code(r),
                             error_text(&error, r), call.retry_after_ms,
-                            streq(call.verb, "deprovision") ? call.ret_extra : NULL);
+                            streq_null(call.verb, "deprovision") ? call.ret_extra : NULL);
         else
                 reply_result(result_make(&call));
 

@@ -91,7 +91,10 @@ static void kept_freeze(Sim *s, const Acknowledgement *a, Lease *lease) {
 static void kept_unfreeze(Sim *s, const Acknowledgement *a, Lease *lease) {
         if (s->held) {
                 s->released_true_ms = s->true_ms;
-                leases_move(s, sim_now(s) - s->held_from_ms);
+                if (a->accept) /* what was lost and what is accepted overlap: nothing more is promised */
+                        s->moved_unsure = true;
+                else
+                        leases_move(s, sim_now(s) - s->held_from_ms);
         }
         if (a->accept)
                 clock_accepted(s);
