@@ -2,6 +2,7 @@
  * test-catalogue-lease.c. */
 #include "tests/unit/engine-world.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "orchestrator/base/limits.h"
@@ -53,26 +54,51 @@ static void restart(Fixture *f) {
 /* ---- F1 ---- */
 
 /* A provider that lists everybody's things: none of them becomes ours, or is touched. */
+static int count_stray(void *userdata, const Stray *s) {
+        ++*(unsigned *) userdata;
+        return 0;
+}
+
+#define NOBODYS(n) "r000000000000000000" #n
+
 static void F01_filter_ignored_so_everything_matches(void **state) {
-        auto_cleanup(freep) char *longer = NULL, *other = NULL, *orphans = NULL;
+        auto_cleanup(freep) char *longer = NULL, *ours = NULL;
         Fixture *f = *state;
+        unsigned n = 0;
 
         push(f, "login", A_COMMIT);
         settle(f);
         spend(f, MS_PER_MINUTE);
-        other = strdup("i0000000000000000000/e1/r1");
-        longer = str_format("%sx/e1/r2", ledger_installation(f->ledger));
-        f->listed = json_pack("[{s:s, s:s}, {s:s, s:s}, {s:s, s:s}, {s:s}]", "uid", "r1", "marker",
-                              other, "uid", "r2", "marker", longer, "uid", "r3", "marker", "r3",
-                              "uid", "r4");
+        longer = str_format("%sx/e1/" NOBODYS(2), ledger_installation(f->ledger));
+        ours = str_format("%s/e1/" NOBODYS(3), ledger_installation(f->ledger));
+        f->listed = json_pack("[{s:s, s:s}, {s:s, s:s}, {s:s, s:s}, {s:s, s:s}]", "uid", NOBODYS(1),
+                              "marker", "i0000000000000000000/e1/" NOBODYS(1), "uid", NOBODYS(2),
+                              "marker", longer, "uid", NOBODYS(4), "marker", ours, "uid",
+                              NOBODYS(5), "marker", NOBODYS(5));
         f->list_complete = true;
         restart(f);
         settle(f);
         assert_int_equal(f->n_lists, 3);
-        assert_int_equal(ledger_value_get(f->ledger, "orphans", &orphans, NULL), -ENOENT);
+        assert_int_equal(ledger_stray_each(f->ledger, NULL, count_stray, &n, NULL), 0);
+        /* ghosts are of the ledger; nothing of the list is an orphan */
+        for (unsigned i = 1; i <= 5; i++) {
+                auto_cleanup(stray_done) Stray s = { 0 };
+                char uid[ID_SIZE];
+
+                snprintf(uid, sizeof(uid), "r%019u", i);
+                assert_int_equal(ledger_stray_get(f->ledger, uid, &s, NULL), -ENOENT);
+        }
         assert_int_equal(calls(f, "deprovision", NULL), 0);
         /* all of it is others': what of ours is missing is looked at, and nothing else */
         assert_int_equal(strv_length(f->log), calls(f, "inspect", NULL));
+        /* and one that is ours by its marker and uid is seen */
+        json_decref(f->listed);
+        f->listed = json_pack("[{s:s, s:s}]", "uid", NOBODYS(3), "marker", ours);
+        restart(f);
+        settle(f);
+        n = 0;
+        assert_int_equal(ledger_stray_each(f->ledger, NULL, count_stray, &n, NULL), 0);
+        assert_true(n > 0);
 }
 
 /* ---- F9 ---- */
@@ -354,11 +380,6 @@ static void F23_falls_behind_for_ever(void **state) {
                 assert_int_equal(env.level, LEVEL_FALLING);
         }
         settle_many(f);
-}
-
-static int count_stray(void *userdata, const Stray *s) {
-        ++*(unsigned *) userdata;
-        return 0;
 }
 
 /* A list that is longer than what we keep of it is not a complete one, and costs no more. */
