@@ -205,7 +205,7 @@ def test_an_interrupted_check_takes_away_what_it_made(tmp_path):
         run.send_signal(signal.SIGINT)
         words = run.communicate(timeout=60)
     assert run.returncode == 2 and "all that the check made is removed" in words[1]
-    assert "not ok" not in words[0] and "not everything was tested" in words[0]
+    assert "\nnot ok" not in words[0] and "not everything was tested" in words[0]
     assert mine and not any(path.exists() for path in mine)
 
 
