@@ -351,6 +351,8 @@ static Fixture *world(void) {
         daemon_up(f);
         assert(ledger_commit(f->ledger, NULL) == 0);
         ids_note(f);
+        for (size_t i = 0; i < N_ELEMENTS(machines); i++)
+                assert(machines[i].walk(f->ledger, ids[0]) == 0);
         assert(db_exec(f->lent, "PRAGMA ignore_check_constraints = ON; PRAGMA foreign_keys = OFF",
                        NULL) == 0);
         return f;

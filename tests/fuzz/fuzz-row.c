@@ -66,6 +66,16 @@ static void read_all(Fixture *f) {
         (void) ledger_route_each(f->ledger, on_route, f, NULL);
 }
 
+/* As long as nobody spoils it a daemon starts on it; or every input would end where none does. */
+static void sound_starts(Store *store) {
+        Fixture *f = spoilt_world(store);
+        void *state = f;
+
+        daemon_up(f);
+        read_all(f);
+        assert(tear_down(&state) == 0);
+}
+
 /* The store of one input after the other, and a connection that spoils it. */
 static Store *present(Db **ret_spoiler) {
         static Store *store;
@@ -77,6 +87,7 @@ static Store *present(Db **ret_spoiler) {
                 assert(db_exec(spoiler,
                                "PRAGMA ignore_check_constraints = ON; PRAGMA foreign_keys = OFF",
                                NULL) == 0);
+                sound_starts(store);
         }
         store_put(store, spoilt_template());
         *ret_spoiler = spoiler;
