@@ -222,6 +222,19 @@ static void read_outbox(Fixture *f) {
         (void) ledger_outbox_next(f->ledger, &ms, NULL);
 }
 
+static void on_found(void *userdata, const char *sentence) {
+        assert(*sentence);
+}
+
+static void read_verified(Fixture *f) {
+        auto_cleanup(freep) char *why = NULL;
+
+        (void) ledger_verify(f->ledger, on_found, f, NULL);
+        (void) ledger_hold(f->ledger, &why, NULL);
+        for (size_t i = 0; i < N_IDS; i++)
+                (void) ledger_receipt_expected(f->ledger, ids[i], NULL);
+}
+
 /* What no spoilt table has a part in says the same each time. */
 #define OF(table) (1U << TABLE_##table)
 
@@ -242,6 +255,7 @@ static const struct {
         { read_receipts, OF(RECEIPT) | OF(VALUE) },
         { read_strays, OF(STRAY) | OF(RESOURCE) | OF(ENVIRONMENT) },
         { read_outbox, OF(OUTBOX) },
+        { read_verified, OF(ENVIRONMENT) | OF(EVENT) | OF(RECEIPT) | OF(VALUE) },
 };
 
 /* ---- states ---- */
