@@ -15,7 +15,7 @@
 
 typedef struct Fixture {
         char dir[32];
-        char db[64], key[64], anchor[64], saved[64];
+        char db[128], key[128], anchor[128], saved[128];
         Ledger *ledger;
 } Fixture;
 
@@ -208,7 +208,7 @@ static void test_an_older_epoch_is_held(void **state) {
 /* The disk is put back as a whole, runs on from there, and then the newer anchor is found again. */
 static void test_another_past_is_held(void **state) {
         Fixture *f = *state;
-        char then[80], now[80];
+        char then[160], now[160];
 
         snprintf(then, sizeof(then), "%s.then", f->anchor);
         snprintf(now, sizeof(now), "%s.now", f->anchor);
@@ -240,7 +240,7 @@ static void test_another_past_is_held(void **state) {
 /* Ledger and anchor of the same day agree with each other; but they are copies. */
 static void test_an_old_pair_is_held(void **state) {
         Fixture *f = *state;
-        char then[80];
+        char then[160];
 
         snprintf(then, sizeof(then), "%s.then", f->anchor);
         add_events(f->ledger, 3);
@@ -281,7 +281,7 @@ static void test_a_copied_folder_is_held(void **state) {
         static const char *const names[] = { "ledger.db", "ledger.anchor", "key", "key.signing" };
         Fixture *f = *state;
         auto_error e = { 0 };
-        char folder[64], from[80], to[80];
+        char folder[64], from[160], to[100];
 
         add_events(f->ledger, 3);
         f->ledger = ledger_close(f->ledger);
@@ -371,7 +371,7 @@ static void test_the_anchor_follows(void **state) {
 /* A killed start leaves it behind. The next one brings it up, even when it commits nothing. */
 static void test_a_start_that_commits_nothing_brings_it_up(void **state) {
         Fixture *f = *state;
-        char then[80];
+        char then[160];
 
         snprintf(then, sizeof(then), "%s.then", f->anchor);
         add_events(f->ledger, 2);
@@ -431,7 +431,7 @@ static void test_a_backup_without_anchor_is_held(void **state) {
 static void test_a_backup_that_fails_leaves_the_last_one(void **state) {
         Fixture *f = *state;
         auto_error e = { 0 };
-        char part[80];
+        char part[160];
         struct stat st;
 
         add_events(f->ledger, 2);
@@ -459,7 +459,7 @@ static void test_another_key_is_refused(void **state) {
 static void test_a_lost_key_is_missed(void **state) {
         Fixture *f = *state;
         auto_error e = { 0 }, again = { 0 };
-        char away[80];
+        char away[160];
         struct stat st;
 
         snprintf(away, sizeof(away), "%s.away", f->key);

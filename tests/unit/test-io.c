@@ -113,7 +113,7 @@ static int remove_folder(void **state) {
 /* Another name is no other file; a copy, and what is made where it was, are. */
 static void test_which_file(void **state) {
         FileWhich one, again, other;
-        char two[128];
+        char two[256];
 
         assert_int_equal(write_file(at("one"), "1", 1, 0600, NULL), 0);
         assert_int_equal(file_which(AT_FDCWD, at("one"), &one), 0);
