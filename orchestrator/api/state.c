@@ -41,9 +41,13 @@ static int state_lock(Manager *m, Error *reterr) {
         return 0;
 }
 
+/* What an earlier daemon was killed over goes: it may hold half a key. Only the lock's holder writes here. */
 static int state_folders(Manager *m, Error *reterr) {
         static const char *const names[] = { "providers", "gateway" };
-        int r;
+        int r = remove_unfinished(m->state_dir, reterr);
+
+        if (r < 0)
+                return r;
 
         for (size_t i = 0; i < N_ELEMENTS(names); i++) {
                 auto_cleanup(freep) char *path = path_join(m->state_dir, names[i]);
@@ -51,6 +55,8 @@ static int state_folders(Manager *m, Error *reterr) {
                 if (!path)
                         return -ENOMEM;
                 r = mkdir_p(path, 0711, reterr);
+                if (r == 0)
+                        r = remove_unfinished(path, reterr);
                 if (r < 0)
                         return r;
         }

@@ -10,6 +10,8 @@
 
 #include "orchestrator/base/str.h"
 
+#define UNFINISHED ".new-" /* then the six characters of mkostemp(3) */
+
 int read_fd(int fd, size_t max, char **ret, size_t *ret_size, Error *reterr) {
         auto_strbuf text = { 0 };
         char chunk[16384];
@@ -107,7 +109,7 @@ static int sync_parent(const char *path) {
 
 int write_file_by(const char *path, mode_t mode, int (*write)(void *userdata, int fd),
                   void *userdata, Error *reterr) {
-        auto_cleanup(freep) char *temporary = str_format("%s.XXXXXX", path);
+        auto_cleanup(freep) char *temporary = str_format("%s" UNFINISHED "XXXXXX", path);
         auto_cleanup(closep) int fd = -1;
         int r;
 
@@ -143,6 +145,31 @@ static int write_bytes(void *userdata, int fd) {
 
 int write_file(const char *path, const void *data, size_t size, mode_t mode, Error *reterr) {
         return write_file_by(path, mode, write_bytes, &(Bytes){ data, size }, reterr);
+}
+
+static bool is_unfinished(const char *name) {
+        size_t size = strlen(name), tail = strlen(UNFINISHED "XXXXXX");
+
+        return size > tail && memcmp(name + size - tail, UNFINISHED, strlen(UNFINISHED)) == 0;
+}
+
+int remove_unfinished(const char *folder, Error *reterr) {
+        DIR *dir = opendir(folder);
+        struct dirent *entry;
+        int r = 0;
+
+        if (!dir)
+                return error_set(reterr, -errno, "Cannot look into '%s': %s", folder,
+                                 strerror(errno));
+        while (r == 0 && (errno = 0, entry = readdir(dir)))
+                if (is_unfinished(entry->d_name) && unlinkat(dirfd(dir), entry->d_name, 0) < 0 &&
+                    errno != EISDIR)
+                        r = error_set(reterr, -errno, "Cannot remove '%s/%s': %s", folder,
+                                      entry->d_name, strerror(errno));
+        if (r == 0 && errno != 0)
+                r = error_set(reterr, -errno, "Cannot read '%s': %s", folder, strerror(errno));
+        (void) closedir(dir); /* it was only read */
+        return r;
 }
 
 /* What a file server would remember it by (name_to_handle_at(2)): with a generation, so that another file

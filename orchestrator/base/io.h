@@ -26,6 +26,9 @@ int write_file(const char *path, const void *data, size_t size, mode_t mode, Err
 /* The same, with what write() puts into the new file before it has its name: 0 or a negative errno. */
 int write_file_by(const char *path, mode_t mode, int (*write)(void *userdata, int fd),
                   void *userdata, Error *reterr);
+/* Removes the new files that write_file() had not finished in folder when it was killed. Only where nobody
+ * else writes meanwhile: theirs look the same. */
+int remove_unfinished(const char *folder, Error *reterr);
 /* Writes all, through EINTR and short writes; 0 or negative errno. */
 int write_all(int fd, const void *data, size_t size);
 

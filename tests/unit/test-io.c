@@ -1,9 +1,13 @@
 #include "tests/unit/test.h"
 
+#include <dirent.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "orchestrator/base/io.h"
 #include "orchestrator/base/str.h"
@@ -94,6 +98,47 @@ static void test_deep_trees_are_removed(void **state) {
         assert_false(path_exists(at("deep")));
 }
 
+static size_t count_names(const char *path) {
+        DIR *dir = opendir(path);
+        struct dirent *entry;
+        size_t n = 0;
+
+        assert_non_null(dir);
+        while ((entry = readdir(dir)))
+                n += !streq(entry->d_name, ".") && !streq(entry->d_name, "..");
+        assert_int_equal(closedir(dir), 0);
+        return n;
+}
+
+static int be_killed(void *userdata, int fd) {
+        _exit(write_all(fd, "half", 4) == 0 ? 0 : 1);
+}
+
+/* What a kill left of a file goes, and nothing that only looks a little like it. */
+static void test_unfinished_files_are_removed(void **state) {
+        static const char *const stay[] = { "kept/key", "kept/ledger.db.backup", "kept/a.new-12345",
+                                            "kept/a.old-123456", "kept/.new-123456" };
+        int status = -1;
+        pid_t pid;
+
+        assert_int_equal(mkdir_p(at("kept/b.new-folder"), 0700, NULL), 0);
+        for (size_t i = 0; i < N_ELEMENTS(stay); i++)
+                assert_int_equal(write_file(at(stay[i]), "x", 1, 0600, NULL), 0);
+        pid = fork();
+        assert_true(pid >= 0);
+        if (pid == 0)
+                _exit(write_file_by(at("kept/key"), 0600, be_killed, NULL, NULL) < 0 ? 1 : 2);
+        assert_int_equal(waitpid(pid, &status, 0), pid);
+        assert_int_equal(status, 0);
+        assert_int_equal(count_names(at("kept")), N_ELEMENTS(stay) + 2);
+        assert_int_equal(remove_unfinished(at("kept"), NULL), 0);
+        assert_int_equal(count_names(at("kept")), N_ELEMENTS(stay) + 1);
+        for (size_t i = 0; i < N_ELEMENTS(stay); i++)
+                assert_true(path_exists(at(stay[i])));
+        assert_true(path_exists(at("kept/b.new-folder")));
+        assert_int_equal(remove_unfinished(at("nowhere"), NULL), -ENOENT);
+}
+
 static void test_component_names(void **state) {
         static const char *const bad[] = { "", ".", "..", "a/b", "-x", "a b", "a\n", "\xc3\xa9" };
 
@@ -139,6 +184,7 @@ int main(void) {
                 cmocka_unit_test(test_beneath_refuses_ways_out),
                 cmocka_unit_test(test_tree_removal_stays_inside),
                 cmocka_unit_test(test_deep_trees_are_removed),
+                cmocka_unit_test(test_unfinished_files_are_removed),
                 cmocka_unit_test(test_component_names),
                 cmocka_unit_test(test_which_file),
         };
