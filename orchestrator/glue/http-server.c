@@ -21,6 +21,9 @@
  * A response is queued only inside libmicrohttpd's own callbacks; answering from outside resumes the
  * connection, and the callback comes again. */
 
+#define DROPPED_TIMES \
+        16 /* how many times the largest body is read before a larger one is cut off */
+
 struct HttpServer {
         Loop *loop;
         struct MHD_Daemon *daemon;
@@ -48,7 +51,9 @@ struct HttpRequest {
         HttpPeer peer;
         gid_t *groups;
         RequestPhase phase;
-        bool inside; /* one of libmicrohttpd's callbacks for it is running */
+        size_t dropped; /* bytes of a body that is too large: read, or the client finds a closed door
+                           where it is still sending, and not the answer */
+        bool inside;    /* one of libmicrohttpd's callbacks for it is running */
         bool suspended;
         bool queued; /* its response was given to libmicrohttpd */
         LoopSource *hangup;
@@ -218,12 +223,25 @@ static enum MHD_Result request_refuse_size(HttpServer *server, struct MHD_Connec
         return result;
 }
 
-static bool length_too_large(HttpServer *server, struct MHD_Connection *connection) {
+/* So large that nobody waits for its end. */
+static bool length_hopeless(HttpServer *server, struct MHD_Connection *connection) {
         const char *length =
                 MHD_lookup_connection_value(connection, MHD_HEADER_KIND, "Content-Length");
         uint64_t size;
 
-        return length && str_to_u64(length, server->body_max, &size) < 0;
+        return length && str_to_u64(length, server->body_max * DROPPED_TIMES, &size) < 0;
+}
+
+static enum MHD_Result request_take(HttpRequest *r, const char *data, size_t size) {
+        size_t max = r->server->body_max;
+
+        if (r->dropped > 0 || r->body.size + size > max) {
+                strbuf_done(&r->body);
+                r->dropped += size;
+                return r->dropped > max * DROPPED_TIMES ? MHD_NO : MHD_YES;
+        }
+        strbuf_addn(&r->body, data, size);
+        return r->body.broken ? MHD_NO : MHD_YES;
 }
 
 static enum MHD_Result server_on_access(void *userdata, struct MHD_Connection *connection,
@@ -233,18 +251,19 @@ static enum MHD_Result server_on_access(void *userdata, struct MHD_Connection *c
         HttpRequest *r = *state;
 
         if (!r) {
-                if (length_too_large(server, connection))
+                if (length_hopeless(server, connection))
                         return request_refuse_size(server, connection);
                 r = *state = request_new(server, connection, method, path);
                 return r ? MHD_YES : MHD_NO;
         }
         if (*size > 0) {
-                if (r->body.size + *size > server->body_max)
-                        return MHD_NO;
-                strbuf_addn(&r->body, data, *size);
+                size_t n = *size;
+
                 *size = 0;
-                return r->body.broken ? MHD_NO : MHD_YES;
+                return request_take(r, data, n);
         }
+        if (r->dropped > 0)
+                return request_refuse_size(server, connection);
         if (r->phase == REQUEST_READING) {
                 r->phase = REQUEST_HANDED;
                 r->inside = true;
