@@ -1,5 +1,7 @@
 """A preview whose container fails its liveness probe: started again by its keeper, told by the daemon."""
+import contextlib
 import json
+import re
 
 import pytest
 
@@ -28,8 +30,12 @@ def test_the_environment_says_that_its_container_was_started_again(daemon):
         return [event["text"] for event in events if "started again" in event["text"]]
 
     assert not told()
-    daemon.ok("exec", label, "--", "touch", "/tmp/sick")
-    assert "container 'main' ended 1 time and is started again" in wait_until(told, 20, "the event")[0]
+    for _ in range(10):  # on a busy machine it may be up again before the daemon has looked: then there is no event
+        daemon.mayfly("exec", label, "--", "touch", "/tmp/sick")
+        with contextlib.suppress(AssertionError):
+            wait_until(told, 5, "the event")
+            break
+    assert re.search(r"container 'main' ended \d+ times? and is started again", told()[0])
     wait_until(lambda: daemon.show(label)["state"] == "ready" and daemon.get(label)[:2] == (200, "well"), 20, "the next start")
     log = daemon.ok("logs", label)
     assert "failed its liveness probe 3 times; started again" in log
