@@ -20,7 +20,7 @@ from mayfly import BUILD, GIT_ENV, ROOT, wait_until
 
 RELEASE = pathlib.Path(os.environ.get("MAYFLY_RELEASE", ROOT / "build" / "release"))
 CACHE = ROOT / "build" / "systemd-root.tar"
-MAKE_S = int(os.environ.get("MAYFLY_ROOT_SECONDS", "90"))  # to make the root; after that the tests skip
+MAKE_S = int(os.environ.get("MAYFLY_ROOT_SECONDS", "240"))  # to make the root; after that the tests skip
 READY = "6c1f0a9e0f7c4d1b8a52d3b7f04e9a11"  # units/mayfly.catalog
 WEB, DOOR = 8200, 8150
 
