@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 
 #include "orchestrator/base/io.h"
+#include "orchestrator/base/log.h"
 #include "orchestrator/base/str.h"
 
 /* Repositories belong to whoever pushes there; reading their branch names is what they were made known
@@ -35,9 +36,11 @@ static int state_lock(Manager *m, Error *reterr) {
                                  "stop it first or give this one a folder of its own with --state",
                                  *pid ? pid : "unknown", m->state_dir);
         }
+        /* Over what is there, which also a full disk has room for. The lock is what counts. */
         snprintf(pid, sizeof(pid), "%d\n", (int) getpid());
-        if (ftruncate(m->lock_fd, 0) < 0 || pwrite(m->lock_fd, pid, strlen(pid), 0) < 0)
-                return error_set(reterr, -errno, "Cannot write '%s': %s", path, strerror(errno));
+        n = pwrite(m->lock_fd, pid, strlen(pid), 0);
+        if (n < 0 || ftruncate(m->lock_fd, n) < 0)
+                log_warning("Cannot write '%s': %s", path, strerror(errno));
         return 0;
 }
 
@@ -63,13 +66,19 @@ static int state_folders(Manager *m, Error *reterr) {
         return 0;
 }
 
+/* What is there already is not written again: a start on a full disk goes on. */
 static int state_write(Manager *m, const char *name, const char *text, Error *reterr) {
-        auto_cleanup(freep) char *path = path_join(m->state_dir, name);
+        auto_cleanup(freep) char *path = path_join(m->state_dir, name), *now = NULL;
 
-        return path ? write_file(path, text, strlen(text), 0644, reterr) : -ENOMEM;
+        if (!path)
+                return -ENOMEM;
+        if (read_file(path, 4096, &now, NULL, NULL) == 0 && streq(now, text))
+                return 0;
+        return write_file(path, text, strlen(text), 0644, reterr);
 }
 
 int state_start(Manager *m, Error *reterr) {
+        auto_error pid_error = { 0 };
         char whole[PATH_MAX], pid[32];
         int r = mkdir_p(m->options->state, 0711, reterr);
 
@@ -94,8 +103,13 @@ int state_start(Manager *m, Error *reterr) {
         r = state_folders(m, reterr);
         if (r == 0)
                 r = state_write(m, "gitconfig", gitconfig, reterr);
+        if (r < 0)
+                return r;
         snprintf(pid, sizeof(pid), "%d\n", (int) getpid());
-        return r == 0 ? state_write(m, "mayflyd.pid", pid, reterr) : r;
+        r = state_write(m, "mayflyd.pid", pid, &pid_error);
+        if (r < 0) /* for people only: the lock decides */
+                log_warning("%s", error_text(&pid_error, r));
+        return 0;
 }
 
 void state_stop(Manager *m) {

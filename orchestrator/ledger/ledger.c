@@ -9,8 +9,11 @@
 #include <sys/stat.h>
 
 #include "orchestrator/base/fault.h"
+#include "orchestrator/base/io.h"
 #include "orchestrator/base/log.h"
 #include "orchestrator/ledger/private.h"
+
+#define RESERVE_BYTES 65536
 
 /* SQLite makes files that everybody may read, and gives its other files the mode of this one. Closed before
  * SQLite opens it: the end of any descriptor of a file ends every lock that this process has on it
@@ -159,7 +162,20 @@ static int open_steps(Ledger *l, const LedgerOptions *o, Error *reterr) {
         return r == 0 ? anchor_open(l, o, reterr) : r;
 }
 
-int ledger_open(const LedgerOptions *o, Ledger **ret, Error *reterr) {
+/* On a full disk SQLite has no room for the index of its WAL, which each first one to open makes and each
+ * last one to close removes; then a daemon that was stopped would not start again, and no address would
+ * answer. So as much room is kept, and given up for that. */
+static void reserve_make(const Ledger *l) {
+        auto_cleanup(closep) int fd = -1;
+
+        if (!l->reserve || path_exists(l->reserve))
+                return;
+        fd = open(l->reserve, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+        if (fd >= 0 && posix_fallocate(fd, 0, RESERVE_BYTES) != 0)
+                (void) unlink(l->reserve); /* no room now: the next one tries again */
+}
+
+static int open_once(const LedgerOptions *o, Ledger **ret, Error *reterr) {
         auto_cleanup(ledger_closep) Ledger *l = calloc(1, sizeof(Ledger));
         int r;
 
@@ -172,8 +188,25 @@ int ledger_open(const LedgerOptions *o, Ledger **ret, Error *reterr) {
                 return -ENOMEM;
         r = open_steps(l, o, reterr);
         if (r < 0)
-                return error_prefix(reterr, r, "Cannot open the ledger '%s'", o->path);
+                return r;
         *ret = TAKE(l);
+        return 0;
+}
+
+int ledger_open(const LedgerOptions *o, Ledger **ret, Error *reterr) {
+        bool real = !o->vfs && !o->db && !o->fast && !o->read_only;
+        auto_cleanup(freep) char *reserve = real ? str_format("%s.reserve", o->path) : NULL;
+        auto_error first = { 0 };
+        int r = open_once(o, ret, &first);
+
+        if ((r == -ENOSPC || r == -EIO) && reserve && unlink(reserve) == 0)
+                r = open_once(o, ret, reterr);
+        else if (r < 0)
+                error_set(reterr, r, "%s", error_text(&first, r));
+        if (r < 0)
+                return error_prefix(reterr, r, "Cannot open the ledger '%s'", o->path);
+        (*ret)->reserve = TAKE(reserve);
+        reserve_make(*ret);
         return 0;
 }
 
@@ -185,6 +218,8 @@ Ledger *ledger_close(Ledger *l) {
         anchor_close(l);
         if (!l->lent)
                 db_free(l->db);
+        reserve_make(l); /* now that the index is gone there is room for it */
+        free(l->reserve);
         wipe(l->key, sizeof(l->key));
         wipe(l->event_key, sizeof(l->event_key));
         wipe(l->signing_key, sizeof(l->signing_key));

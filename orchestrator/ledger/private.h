@@ -25,6 +25,7 @@ struct Ledger {
         Db *db;
         bool lent;        /* db is the caller's */
         char *path, *vfs; /* vfs may be NULL */
+        char *reserve;    /* a file that takes up room; NULL: none */
         uint8_t key[SEAL_KEY_BYTES];
         uint8_t event_key[SHA256_BYTES]; /* derived from it, for the chain of events */
         uint8_t signing_key[SIGN_KEY_BYTES];

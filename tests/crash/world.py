@@ -24,7 +24,7 @@ CGROUPS = pathlib.Path("/sys/fs/cgroup")
 USERS = 64  # user numbers of an installation, from the "uid_base" of its configuration
 
 # What an installation keeps in its state folder as long as it lives; all else there is left behind.
-KEPT = re.compile(r"ledger\.(db(-wal|-shm)?|anchor)|key(\.signing)?|api\.sock|lock|mayflyd\.pid|gitconfig"
+KEPT = re.compile(r"ledger\.(db(-wal|-shm|\.reserve)?|anchor)|key(\.signing)?|api\.sock|lock|mayflyd\.pid|gitconfig"
                   r"|providers|gateway(/(haproxy\.(cfg|pid|sock)|(routes|paths)\.map|robots\.lst|\d+\.http))?")
 
 Thing = collections.namedtuple("Thing", "kind name uids")  # uids of the resources that it belongs to

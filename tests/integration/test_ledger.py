@@ -198,3 +198,57 @@ def test_a_folder_that_was_put_back_is_held(lonely):
     lonely.kill()
     lonely.start()
     assert not frozen(lonely)
+
+
+def fill(folder):
+    """Takes the disk's last byte."""
+    with open(folder / "filler", "ab", buffering=0) as filler:
+        for size in (65536, 4096, 1):
+            try:
+                while filler.write(b"x" * size):
+                    pass
+            except OSError:
+                continue
+
+
+@pytest.fixture
+def small_disk():
+    """A daemon with a file system of its own."""
+    d = Daemon()
+    if os.geteuid() or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=48m,mode=0711", "none", d.folder],
+                                      check=False).returncode:
+        shutil.rmtree(d.folder)
+        pytest.skip("no file system can be mounted here")
+    d.configure({})
+    try:
+        yield d
+        d.clean()
+    finally:
+        subprocess.run(["umount", "-l", d.folder], check=False)
+        shutil.rmtree(d.folder)
+
+
+@pytest.mark.parametrize("end", ("kill", "stop"))
+def test_a_restart_on_a_full_disk_serves(small_disk, end):
+    """Previews answer, what is known is shown, what cannot be stored is refused; with room all is well."""
+    daemon = small_disk.start()
+    repository = Repository(daemon.folder)
+    repository.push("main", repository.product("hello"))
+    daemon.ok("project", "add", "shop", repository.bare)
+    daemon.ok("up", "shop", "main")
+    for _ in range(2):
+        getattr(daemon, end)()
+        fill(daemon.state)
+        daemon.start()
+        assert daemon.get("main--shop")[1] == "hello"
+        assert [e["label"] for e in daemon.environments()] == ["main--shop"]
+    for i in range(50):  # the WAL has some room left
+        done = daemon.mayfly("pin", "main--shop", "--reason", f"demo {i}")
+        if done.returncode:
+            break
+    assert done.returncode and "ledger" in done.stderr, done
+    (daemon.state / "filler").unlink()
+    daemon.ok("pin", "main--shop", "--reason", "at last")
+    daemon.kill()
+    daemon.start()
+    assert "at last" in json.dumps(daemon.show("main--shop")) and not frozen(daemon)
