@@ -223,13 +223,15 @@ static enum MHD_Result request_refuse_size(HttpServer *server, struct MHD_Connec
         return result;
 }
 
-/* So large that nobody waits for its end. */
-static bool length_hopeless(HttpServer *server, struct MHD_Connection *connection) {
+/* Refused before it is sent: so large that nobody reads it to its end, or too large and the client asked. */
+static bool length_refused(HttpServer *server, struct MHD_Connection *connection) {
         const char *length =
                 MHD_lookup_connection_value(connection, MHD_HEADER_KIND, "Content-Length");
+        bool asks = MHD_lookup_connection_value(connection, MHD_HEADER_KIND, "Expect");
         uint64_t size;
 
-        return length && str_to_u64(length, server->body_max * DROPPED_TIMES, &size) < 0;
+        return length &&
+               str_to_u64(length, server->body_max * (asks ? 1 : DROPPED_TIMES), &size) < 0;
 }
 
 static enum MHD_Result request_take(HttpRequest *r, const char *data, size_t size) {
@@ -251,7 +253,7 @@ static enum MHD_Result server_on_access(void *userdata, struct MHD_Connection *c
         HttpRequest *r = *state;
 
         if (!r) {
-                if (length_hopeless(server, connection))
+                if (length_refused(server, connection))
                         return request_refuse_size(server, connection);
                 r = *state = request_new(server, connection, method, path);
                 return r ? MHD_YES : MHD_NO;

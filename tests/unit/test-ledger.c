@@ -353,7 +353,7 @@ static void test_names_and_slots(void **state) {
         assert_int_equal(ledger_commit(f->ledger, NULL), 0);
 
         for (int i = 0; i < 5; i++) {
-                char uid[8], key[8];
+                char uid[16], key[16];
 
                 snprintf(uid, sizeof(uid), "r%d", i);
                 snprintf(key, sizeof(key), "k%d", i);
