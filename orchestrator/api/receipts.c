@@ -79,7 +79,7 @@ int api_receipt_find(ApiCall *c, Receipt *ret, json_t *others, Error *reterr) {
                         return no_receipt(c, &e, reterr);
         }
         if (r == 0)
-                r = ledger_receipt_each(c->m->ledger, e.label, LIMIT_RECEIPT_OTHERS, find_one,
+                r = ledger_receipt_each(c->m->ledger, e.label, LIMIT_RECEIPT_OTHERS + 1, find_one,
                                         &found, reterr);
         if (r < 0)
                 return r;
@@ -94,6 +94,47 @@ int api_receipt_find(ApiCall *c, Receipt *ret, json_t *others, Error *reterr) {
         return ret->body ? 0 : no_receipt(c, &e, reterr);
 }
 
+/* What was found of it after its receipt was written, and what became of that. */
+static int later_event(void *userdata, const Event *e) {
+        json_t *later = userdata;
+
+        if (!str_after(e->kind, "orphan.") || json_array_size(later) >= LIMIT_RECEIPT_LATER)
+                return 0;
+        return json_array_append_new(later, json_pack("{s:I, s:I, s:s, s:s}", "number",
+                                                      (json_int_t) e->number, "time_ms",
+                                                      (json_int_t) e->time_ms, "kind", e->kind,
+                                                      "text", e->text)) < 0
+                       ? -ENOMEM
+                       : 0;
+}
+
+/* Whoever has the name now, when that is not the one whose receipt it is. */
+static json_t *living_json(ApiCall *c, const Receipt *receipt) {
+        auto_cleanup(environment_done) Environment e = { 0 };
+
+        if (ledger_environment_get(c->m->ledger, receipt->label, &e, NULL) < 0 ||
+            e.state == ENV_GONE || streq(e.id, receipt->environment_id))
+                return json_null();
+        return json_pack("{s:s, s:s}", "id", e.id, "state", env_state_to_string(e.state));
+}
+
+static int receipt_more(ApiCall *c, const Receipt *receipt, json_t *others, json_t *to) {
+        bool cut = json_array_size(others) >= LIMIT_RECEIPT_OTHERS;
+        json_auto_t *later = json_array();
+        int r = later ? ledger_event_each(c->m->ledger, 0, receipt->environment_id, SIZE_MAX >> 1,
+                                          later_event, later, NULL)
+                      : -ENOMEM;
+
+        if (r < 0)
+                return r;
+        return json_object_set(to, "others", others) < 0 ||
+                               json_object_set_new(to, "others_cut", json_boolean(cut)) < 0 ||
+                               json_object_set(to, "later", later) < 0 ||
+                               json_object_set_new(to, "living", living_json(c, receipt)) < 0
+                       ? -ENOMEM
+                       : 0;
+}
+
 static int receipt_json(ApiCall *c, const Receipt *receipt, json_t *others, json_t **ret) {
         auto_cleanup(freep) char *pem = NULL;
         auto_error why = { 0 };
@@ -104,13 +145,12 @@ static int receipt_json(ApiCall *c, const Receipt *receipt, json_t *others, json
         if (r == -ENOMEM || holds == -ENOMEM)
                 return -ENOMEM;
         body = json_loads(receipt->body, 0, NULL);
-        *ret = json_pack("{s:s, s:s, s:I, s:o, s:s, s:s, s:s?, s:b, s:s?, s:O}", "id",
+        *ret = json_pack("{s:s, s:s, s:I, s:o, s:s, s:s, s:s?, s:b, s:s?}", "id",
                          receipt->environment_id, "label", receipt->label, "ended_ms",
                          (json_int_t) receipt->ended_ms, "receipt", body ?: json_null(), "signed",
                          receipt->body, "signature", receipt->signature, "public_key", pem, "holds",
-                         holds == 0, "fault", holds == 0 ? NULL : error_text(&why, holds), "others",
-                         others);
-        return *ret ? 0 : -ENOMEM;
+                         holds == 0, "fault", holds == 0 ? NULL : error_text(&why, holds));
+        return *ret ? receipt_more(c, receipt, others, *ret) : -ENOMEM;
 }
 
 int api_receipt_show(ApiCall *c, Error *reterr) {

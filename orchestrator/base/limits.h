@@ -150,6 +150,7 @@
 #define LIMIT_REPORT_ENTRIES    500 /* things removed or absent in one answer */
 #define LIMIT_REPORT_NAME_BYTES 300
 #define LIMIT_RECEIPT_RESOURCES 2000 /* in full; of more, the newest */
+#define LIMIT_RECEIPT_LATER     200  /* events after it that are shown with it */
 #define LIMIT_RECEIPT_OTHERS    100  /* receipts of the same name that are listed */
 
 /* clocks and policies */

@@ -31,6 +31,7 @@ typedef struct CliOption {
 } CliOption;
 
 #define CLI_OPTIONS_MAX 16
+#define CLI_ARGS_MAX    100
 
 typedef struct Cli Cli;
 
@@ -50,7 +51,7 @@ typedef struct CliCommand {
 struct Cli {
         const CliCommand *command;
         const char *program; /* argv[0] */
-        const char *args[8];
+        const char *args[CLI_ARGS_MAX];
         unsigned n_args;
         char **trailing;                     /* what came after "--"; NULL when nothing did */
         const char *values[CLI_OPTIONS_MAX]; /* in the order of command->options */

@@ -174,14 +174,16 @@ const CliCommand cli_commands[] = {
           .summary = "list what only the world or only the ledger has; remove or adopt it",
           .help = "Nothing is removed or adopted unless you say so. What may be removed was seen in 3 "
                   "complete\nlists over 24 hours, carries our marker, and no living preview may be "
-                  "using it.",
-          .max_args = 8,
+                  "using it. Of those\nthat are named, all are taken up or none.\nExit status 1 when "
+                  "a list was not complete, or was cut: then nobody knows what is missing in it.",
+          .max_args = CLI_ARGS_MAX,
           .func = command_orphans,
           .options = OPTIONS(
                   { "look", 0, NULL, "ask the providers now" },
                   { "remove", 0, NULL, "remove these, each looked at right before" },
                   { "adopt", 0, NULL, "give these to the previews that their markers name" },
                   { "all", 0, NULL, "with --remove: all that may be removed" },
+                  { "environment", 'e', "ID", "those whose markers name this preview" },
                   { "young", 0, NULL, "also what was not seen for a day" },
                   { "dry-run", 0, NULL, "only say what would be done" }, WAIT_OPTION,
                   TIMEOUT_OPTION) },

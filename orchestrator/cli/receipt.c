@@ -34,6 +34,7 @@ static void print_things(const char *word, const json_t *list) {
 
 static void print_resource(Cli *cli, const json_t *one) {
         int64_t generation = cli_integer(one, "generation"), more = cli_integer(one, "more");
+        bool lost = cli_integer(one, "attempts") > cli_integer(one, "answers");
         char when[TIME_TEXT_MAX];
 
         printf("\n  %s%s%s, ", cli_color(cli, CLI_BOLD), cli_string(one, "key"),
@@ -44,10 +45,16 @@ static void print_resource(Cli *cli, const json_t *one) {
                time_format(cli_integer(one, "absent_ms"), when));
         print_things("removed", json_object_get(one, "removed"));
         print_things("absent", json_object_get(one, "absent"));
+        if (lost && json_array_size(json_object_get(one, "absent")) > 0)
+                printf("    absent, or removed by an attempt whose answer was lost (%lld of %lld)\n",
+                       (long long) (cli_integer(one, "attempts") - cli_integer(one, "answers")),
+                       (long long) cli_integer(one, "attempts"));
         if (json_array_size(json_object_get(one, "removed")) +
                     json_array_size(json_object_get(one, "absent")) ==
             0)
-                printf("    %s\n", cli_integer(one, "answers") > 0
+                printf("    %s\n", lost ? "it was absent, or an attempt whose answer was lost "
+                                          "removed it"
+                                   : cli_integer(one, "answers") > 0
                                            ? "nothing of it is a thing in the world"
                                            : "it was absent before anything was removed");
         if (more > 0)
@@ -66,17 +73,42 @@ static void print_route(const json_t *route) {
                 printf("is %s\n", answer);
 }
 
-static void print_others(const json_t *others) {
-        const json_t *other;
+static void print_others(const json_t *answer) {
+        const json_t *others = json_object_get(answer, "others"), *other;
         char when[TIME_TEXT_MAX];
         size_t i;
 
         if (json_array_size(others) > 0)
-                printf("\nOthers of this name are gone too:\n");
+                printf("\nOthers of this name are gone too; 'mayfly receipt ID' shows each:\n");
         json_array_foreach(others, i, other) {
                 printf("  %s  %s\n", cli_string(other, "id"),
                        time_format(cli_integer(other, "ended_ms"), when));
         }
+        if (json_is_true(json_object_get(answer, "others_cut")))
+                printf("  and perhaps more: only the newest %zu are listed\n",
+                       json_array_size(others));
+}
+
+static void print_later(const json_t *later) {
+        const json_t *e;
+        char when[TIME_TEXT_MAX];
+        size_t i;
+
+        if (json_array_size(later) > 0)
+                printf("\nFound of it later, when the receipt had been written:\n");
+        json_array_foreach(later, i, e) {
+                printf("  %s  ", time_format(cli_integer(e, "time_ms"), when));
+                cli_print_text(stdout, cli_string(e, "text"));
+                fputc('\n', stdout);
+        }
+}
+
+static void print_living(const json_t *answer) {
+        const json_t *living = json_object_get(answer, "living");
+
+        if (*cli_string(living, "id"))
+                printf("A newer one of this name is %s: %s. This is the receipt of the one before.\n",
+                       cli_string(living, "state"), cli_string(living, "id"));
 }
 
 static void print_receipt(Cli *cli, const json_t *answer) {
@@ -87,6 +119,7 @@ static void print_receipt(Cli *cli, const json_t *answer) {
 
         printf("%s%s%s is gone\n", cli_color(cli, CLI_BOLD), cli_string(answer, "label"),
                cli_color(cli, CLI_PLAIN));
+        print_living(answer);
         print_word("id", cli_string(answer, "id"));
         print_word("project", cli_string(e, "project"));
         print_word("branch", cli_string(e, "branch"));
@@ -103,7 +136,11 @@ static void print_receipt(Cli *cli, const json_t *answer) {
         if (left_out > 0)
                 printf("\n  and %lld older ones for which there was no room\n",
                        (long long) left_out);
-        print_others(json_object_get(answer, "others"));
+        if (cli_integer(receipt, "never_made") > 0)
+                printf("\n  %lld more were planned, and given up before anything was asked for\n",
+                       (long long) cli_integer(receipt, "never_made"));
+        print_later(json_object_get(answer, "later"));
+        print_others(answer);
 }
 
 static int tell_signature(Cli *cli, const json_t *answer) {
@@ -129,9 +166,33 @@ static void print_look(const json_t *one) {
         fputc('\n', stdout);
 }
 
-static void print_world(Cli *cli, const json_t *world) {
+/* How many of the lists are complete and have nothing of it. */
+static size_t print_lists(const json_t *lists) {
         const json_t *one, *uid;
-        size_t i, k, n = 0;
+        size_t i, k, n_clean = 0;
+
+        json_array_foreach(lists, i, one) {
+                bool complete = json_is_true(json_object_get(one, "complete"));
+
+                json_array_foreach(json_object_get(one, "found"), k, uid)
+                        printf("  %s lists %s\n", cli_string(one, "provider"),
+                               json_string_value(uid) ?: "");
+                if (!complete) {
+                        printf("  the list of %s is not complete", cli_string(one, "provider"));
+                        if (*cli_string(one, "detail")) {
+                                printf(": ");
+                                cli_print_text(stdout, cli_string(one, "detail"));
+                        }
+                        fputc('\n', stdout);
+                }
+                n_clean += complete && json_array_size(json_object_get(one, "found")) == 0;
+        }
+        return n_clean;
+}
+
+static void print_world(Cli *cli, const json_t *world) {
+        const json_t *lists = json_object_get(world, "lists"), *one;
+        size_t i, n = 0, n_clean;
 
         json_array_foreach(json_object_get(world, "looks"), i, one) {
                 const char *seen = cli_string(one, "seen");
@@ -140,19 +201,14 @@ static void print_world(Cli *cli, const json_t *world) {
                 if (!streq(seen, "absent") && !streq(seen, "taken"))
                         print_look(one);
         }
-        json_array_foreach(json_object_get(world, "lists"), i, one) {
-                json_array_foreach(json_object_get(one, "found"), k, uid)
-                        printf("  %s lists %s\n", cli_string(one, "provider"),
-                               json_string_value(uid) ?: "");
-                if (!json_is_true(json_object_get(one, "complete")))
-                        printf("  the list of %s is not complete\n", cli_string(one, "provider"));
-        }
+        n_clean = print_lists(lists);
         if (!json_is_true(json_object_get(world, "route_gone")))
                 printf("  its address answers '%s'\n",
                        cli_string(json_object_get(world, "route"), "answer"));
-        printf("Looked again: %zu of %zu are absent, in %zu lists there is nothing more of it.\n",
-               n, json_array_size(json_object_get(world, "looks")),
-               json_array_size(json_object_get(world, "lists")));
+        printf("Looked again: %zu of %zu are absent, in %zu of %zu lists there is nothing more of "
+               "it.\n",
+               n, json_array_size(json_object_get(world, "looks")), n_clean,
+               json_array_size(lists));
         if (cli_integer(world, "only_listed") > 0)
                 printf("%lld older ones were looked for in the lists only.\n",
                        (long long) cli_integer(world, "only_listed"));
@@ -202,6 +258,9 @@ static int verify(Cli *cli) {
                 return status;
         world = json_object_get(answer, "world");
         asked = ask_gateway(cli, answer);
+        (void) json_object_set_new(world, "visit_gone", json_boolean(asked == CLI_OK));
+        if (asked != CLI_OK)
+                (void) json_object_set_new(answer, "verified", json_false());
         if (cli->json) {
                 cli_print_json(answer);
         } else {

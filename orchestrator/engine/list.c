@@ -56,14 +56,19 @@ static int list_start(Engine *e, const char *provider) {
         return 0;
 }
 
-int list_start_fresh(Engine *e, const char *provider) {
+static bool list_under_way(Engine *e, const char *provider, bool queued_only) {
         size_t at = 0;
         Call *c;
 
         while ((c = map_next(e->calls, &at, NULL)))
-                if (c->kind == CALL_LIST && c->state == CALL_QUEUED && streq(c->provider, provider))
-                        return 0;
-        return list_start(e, provider);
+                if (c->kind == CALL_LIST && streq(c->provider, provider) &&
+                    (c->state == CALL_QUEUED || (c->state == CALL_RUNNING && !queued_only)))
+                        return true;
+        return false;
+}
+
+int list_start_fresh(Engine *e, const char *provider) {
+        return list_under_way(e, provider, true) ? 0 : list_start(e, provider);
 }
 
 static int collect_provider(void *userdata, const Resource *r) {
@@ -82,7 +87,7 @@ static int list_start_of(Engine *e, bool known, Error *reterr) {
                 if (!strv_contains(providers, e->config->definitions[i].provider))
                         r = strv_add(&providers, e->config->definitions[i].provider);
         for (char **p = providers; r == 0 && p && *p; p++) {
-                r = list_start(e, *p);
+                r = list_under_way(e, *p, false) ? 0 : list_start(e, *p);
                 watch_wanted(e, *p);
         }
         return r;

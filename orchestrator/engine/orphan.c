@@ -10,7 +10,7 @@
 
 /* Of the environment that it was found to belong to, where the ledger has that: so its events, and what
  * is shown with its receipt, tell of it. */
-static EventWhere about(Engine *e, const Stray *s, const char *actor) {
+EventWhere stray_where(Engine *e, const Stray *s, const char *actor) {
         auto_cleanup(environment_done) Environment env = { 0 };
         bool known = ledger_environment_get(e->ledger, s->environment_id, &env, NULL) == 0 &&
                      streq(env.id, s->environment_id);
@@ -47,7 +47,7 @@ static int wish_removal(Choice *c, Stray *s, Error *reterr) {
                 r = ledger_stray_put(c->in->e->ledger, s, reterr);
         if (r < 0)
                 return r;
-        return event_add(c->in->e, EVENT_ORPHAN_REMOVING, about(c->in->e, s, NULL),
+        return event_add(c->in->e, EVENT_ORPHAN_REMOVING, stray_where(c->in->e, s, NULL),
                          "%s is to be removed", s->marker);
 }
 
@@ -152,7 +152,7 @@ static int choose_adoption(Choice *c, Stray *s, Error *reterr) {
                 return r;
         snprintf(v.text, sizeof(v.text), "it goes when %s goes", env.label);
         if (!c->wish.dry_run) {
-                EventWhere where = about(c->in->e, s, c->in->who);
+                EventWhere where = stray_where(c->in->e, s, c->in->who);
 
                 where.environment_id = env.id;
                 where.project_id = env.project_id;
@@ -297,8 +297,8 @@ static int give_back(Engine *e, Stray *s, EventKind kind, const char *why, Error
         if (r == 0)
                 r = ledger_stray_put(e->ledger, s, reterr);
         return r < 0 ? r
-                     : event_add(e, kind, about(e, s, NULL), "%s is not removed: %s", s->marker,
-                                 why);
+                     : event_add(e, kind, stray_where(e, s, NULL), "%s is not removed: %s",
+                                 s->marker, why);
 }
 
 static int orphan_trouble(Engine *e, Stray *s, const Call *c, const char *why, Error *reterr) {
@@ -358,7 +358,7 @@ int orphan_confirmed(Engine *e, const char *uid, bool listed, Error *reterr) {
                                       reterr);
         r = ledger_stray_remove(e->ledger, uid, reterr);
         return r < 0 ? r
-                     : event_add(e, EVENT_ORPHAN_REMOVED, about(e, &s, NULL), "%s is gone",
+                     : event_add(e, EVENT_ORPHAN_REMOVED, stray_where(e, &s, NULL), "%s is gone",
                                  s.marker);
 }
 
@@ -388,7 +388,7 @@ static int orphan_inspected(Engine *e, Stray *s, Call *c, Error *reterr) {
 }
 
 static int orphan_deprovisioned(Engine *e, Stray *s, Call *c, Error *reterr) {
-        EventWhere where = about(e, s, NULL);
+        EventWhere where = stray_where(e, s, NULL);
         json_t *removed = json_object_get(c->result, "removed");
         int r;
 

@@ -61,11 +61,8 @@ static int orphan_left(Engine *e, const char *uid, Error *reterr) {
                 r = ledger_stray_remove(e->ledger, uid, reterr);
         if (r < 0)
                 return r;
-        return event_add(e, EVENT_ORPHAN_GONE,
-                         (EventWhere){ .actor = "engine",
-                                       .data = json_pack("{s:s, s:s, s:s}", "uid", uid, "marker",
-                                                         s.marker, "provider", s.provider) },
-                         "%s has no more of %s", s.provider, s.marker);
+        return event_add(e, EVENT_ORPHAN_GONE, stray_where(e, &s, "engine"), "%s has no more of %s",
+                         s.provider, s.marker);
 }
 
 /* n_known: how many orphans there are; NULL for a ghost. */
@@ -94,13 +91,10 @@ static int see(Sweep *s, Stray *row, bool complete, size_t *n_known, Error *rete
         r = ledger_stray_put(e->ledger, row, reterr);
         if (r < 0 || !streq(row->kind, "orphan"))
                 return r;
-        return event_add(
-                e, EVENT_ORPHAN_FOUND,
-                (EventWhere){ .actor = "engine",
-                              .data = json_pack("{s:s, s:s, s:s}", "uid", row->uid, "marker",
-                                                row->marker, "provider", row->provider) },
-                "%s has something of ours that the ledger does not know: %s", row->provider,
-                row->marker);
+        return event_add(e, EVENT_ORPHAN_FOUND, stray_where(e, row, "engine"),
+                         "%s has something of ours that the ledger does not know: %s%s%s",
+                         row->provider, row->marker, row->detail && *row->detail ? ", " : "",
+                         row->detail ? row->detail : "");
 }
 
 static char *words(const json_t *item, const char *key) {
@@ -380,8 +374,7 @@ int engine_orphans_look(Engine *e, void (*done)(void *userdata, int r, const Err
         if (!grown)
                 return -ENOMEM;
         e->lookers = grown;
-        if (!lists_under_way(e))
-                r = list_start_known(e, reterr);
+        r = list_start_known(e, reterr);
         if (r < 0)
                 return r;
         e->lookers[e->n_lookers++] = (Waiter){ done, userdata };

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "orchestrator/engine/engine.h"
+#include "orchestrator/engine/event.h"
 
 typedef struct Call Call;
 
@@ -15,6 +16,7 @@ int strays_update(Engine *e, Call *c, bool complete, bool absent_counts, Error *
 int stray_is_there(Engine *e, const char *uid, Error *reterr); /* no ghost any more */
 int stray_judge(Engine *e, const Stray *s, bool young_too, StrayVerdict *ret, Error *reterr);
 json_t *stray_json(const Stray *s, const StrayVerdict *v);
+EventWhere stray_where(Engine *e, const Stray *s, const char *actor); /* NULL: its own */
 int strays_relook(Engine *e, Error *reterr);
 int64_t strays_next_time(Engine *e);
 void lookers_answer(Engine *e);

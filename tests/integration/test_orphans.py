@@ -1,5 +1,6 @@
 """Orphans and ghosts with real providers, and receipts held against the world."""
 import json
+import shutil
 
 import pytest
 
@@ -72,6 +73,76 @@ def test_wrong_words(shop):
         assert shop.mayfly("orphans", *words).returncode == 2, words
     assert shop.mayfly("orphans", "--remove", "nothing").returncode == 4
     assert shop.api("POST", "/v1/orphans/remove", {})[0] == 400
+
+
+def test_words_that_mean_nothing_are_refused(shop):
+    for words in (["--dry-run"], ["--young"], ["--wait"], ["--timeout", "1m"], ["--look", "--remove", "x"],
+                  ["--remove", "x", "--environment", "e1"], ["--adopt", "x", "--young"]):
+        assert shop.mayfly("orphans", *words).returncode == 2, words
+    assert shop.mayfly("orphans", "--remove", "--environment", new_id("e")).returncode == 4
+
+
+def test_a_dry_run_ends_as_the_real_run(shop):
+    provider, resource = volume_behind_the_ledgers_back(shop, new_id("e"))
+    orphans(shop, "--look")
+    done = shop.mayfly("orphans", "--remove", resource["uid"], "--dry-run")
+    assert done.returncode == 5 and "24h" in done.stderr
+    environment = resource["marker"].split("/")[1]
+    text = shop.ok("orphans", "--remove", "--environment", environment, "--young", "--wait")
+    assert f"{resource['uid']} is removed" in text and not there(provider, resource)
+
+
+def test_who_could_not_look_says_so(shop):
+    """A provider whose list fails: nobody says that ledger and world agree."""
+    folder = shop.state / "providers" / "volume" / "volumes"
+    hidden = folder.with_name("hidden")
+    folder.rename(hidden)
+    folder.write_text("no folder")
+    try:
+        done = shop.mayfly("orphans", "--look")
+        assert done.returncode == 1 and "not complete" in done.stdout and "agree" not in done.stdout
+        answer = json.loads(shop.mayfly("orphans", "--look", "--json").stdout)
+        volume = next(x for x in answer["lists"] if x["provider"] == "volume")
+        assert volume["complete"] is False and volume["detail"]
+    finally:
+        folder.unlink()
+        hidden.rename(folder)
+    assert "agree" in shop.ok("orphans", "--look")
+
+
+def test_a_volume_that_vanished_is_made_again_and_its_owner_is_told(shop):
+    shown = shop.show("main--shop")
+    uid = next(r["uid"] for r in shown["resources"] if r["type"] == "volume")
+    folder = shop.state / "providers" / "volume" / "volumes" / uid
+
+    def notes():
+        return [n for r in shop.show("main--shop")["resources"] for n in r.get("notes") or []]
+
+    def texts():
+        events = json.loads(shop.ok("events", "main--shop", "-n", "50", "--json"))["events"]
+        return " ".join(e["text"] for e in events)
+
+    shutil.rmtree(folder)
+    orphans(shop, "--look")
+    wait_until(lambda: (folder / "data").exists(), 20, "a volume")
+    wait_until(lambda: any("lost" in n for n in notes()), 20, "a note")
+    wait_until(lambda: "which it has mounted" in texts(), 20, "the workload's restart")
+    wait_until(lambda: shop.get("main--shop")[1] == "hello", 20, "the preview")
+
+
+def test_what_was_found_later_is_shown_with_the_receipt(shop):
+    shown = shop.show("main--shop")
+    shop.ok("down", "main--shop", "--wait")
+    uid = next(r["uid"] for r in shown["resources"] if r["type"] == "volume")
+    volume_behind_the_ledgers_back(shop, shown["id"], uid)
+    orphans(shop, "--look")
+    shop.ok("orphans", "--remove", uid, "--young", "--wait")
+    kinds = [e["kind"] for e in json.loads(shop.ok("receipt", "main--shop", "--json"))["later"]]
+    assert kinds[0] == "orphan.found" and kinds[-1] == "orphan.removed"
+    assert "orphan.removed" in shop.ok("events", shown["id"])
+    shop.ok("up", "shop", "main")
+    text = shop.ok("receipt", "main--shop")
+    assert "newer one of this name" in text and shown["id"] in text
 
 
 def test_adopted_it_goes_with_its_preview(shop):
