@@ -12,6 +12,7 @@ import tempfile
 import time
 
 import host_world as world
+from mayfly import SWIFT
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BUILD = pathlib.Path(os.environ.get("MAYFLY_BUILD", ROOT / "build" / "asan")).resolve()
@@ -50,7 +51,7 @@ class Host:
         self.environment = {}
 
     def start(self, **extra):
-        environment = {**os.environ, **self.environment, **extra, "MAYFLY_PROVIDERS_DIR": str(BUILD / "providers")}
+        environment = {**os.environ, **self.environment, **extra, "MAYFLY_PROVIDERS_DIR": str(SWIFT.resolve() / "providers")}
         log = open(self.home / "mayflyd.log", "ab")
         self.process = subprocess.Popen([BUILD / "orchestrator" / "mayflyd", "--state", self.state, "--config", self.config],
                                         stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment)

@@ -17,6 +17,11 @@ import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BUILD = pathlib.Path(os.environ.get("MAYFLY_BUILD", ROOT / "build" / "asan"))
+# A provider program with sanitizers takes four times as long to start and end, and is started thousands of times. So
+# daemons and the kit use those of another build where there is one; with sanitizers they run in the tests of each
+# provider, and behind the door of test_daemon.py.
+SWIFT = ROOT / "build" / "clang"
+SWIFT = SWIFT if "MAYFLY_BUILD" not in os.environ and (SWIFT / "providers").exists() else BUILD
 
 
 def provider_program(name):
@@ -195,7 +200,7 @@ class Daemon:
             "listen": f"127.0.0.1:{free_port()}", "front": front, "front_listen": f"127.0.0.1:{self.port}"}
         self.options = list(options)
         self.env = {**os.environ, "MAYFLY_STATE": str(self.state),
-                    "MAYFLY_PROVIDERS_DIR": str(BUILD / "providers"), **(env or {})}
+                    "MAYFLY_PROVIDERS_DIR": str(SWIFT / "providers"), **(env or {})}
         self.process = None
         self.configure(config or {})
 

@@ -10,13 +10,8 @@ import time
 
 import pytest
 
-from mayfly import BUILD, ROOT
+from mayfly import BUILD, ROOT, SWIFT
 from test_git import Repository
-
-# The kit is the build under test. Our providers are asked thousands of times, which takes four times as long with
-# sanitizers; those have looked at them in the tests of each.
-SWIFT = ROOT / "build" / "clang"
-PROVIDERS = BUILD if "MAYFLY_BUILD" in os.environ or not (SWIFT / "providers").exists() else SWIFT
 
 MAYFLY = BUILD / "orchestrator" / "mayfly"
 BAD = ROOT / "tests" / "integration" / "bad_provider.py"
@@ -28,7 +23,7 @@ WORKLOADS = {"api": {"ports": {"http": {"port": 80, "target_port": 8080, "protoc
 
 
 def provider_program(name):
-    return PROVIDERS / "providers" / name / f"mayfly-provider-{name}"
+    return SWIFT / "providers" / name / f"mayfly-provider-{name}"
 
 
 def check(program, *args, config=None, params=None, folder=None, env=None):
@@ -127,7 +122,7 @@ def test_process(kind):
 
 def test_no_provider_of_the_tree_is_left_out():
     """Each program that the build makes is the subject of a test above."""
-    built = {path.parent.name for path in (PROVIDERS / "providers").glob("*/mayfly-provider-*")
+    built = {path.parent.name for path in (SWIFT / "providers").glob("*/mayfly-provider-*")
              if path.is_file() and not path.is_symlink()}
     assert built and built <= {"address", "environment", "git", "process", "volume"}
     assert all(f"def test_{name}(" in pathlib.Path(__file__).read_text() for name in built)

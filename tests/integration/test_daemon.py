@@ -16,13 +16,14 @@ import pytest
 from mayfly import BUILD, Daemon, Repository, UnixConnection, wait_until
 
 
-LEAKS = {"ASAN_OPTIONS": os.environ.get("ASAN_OPTIONS", "") + ":detect_leaks=1"}
+STRICT = {"ASAN_OPTIONS": os.environ.get("ASAN_OPTIONS", "") + ":detect_leaks=1",
+          "MAYFLY_PROVIDERS_DIR": str(BUILD / "providers")}
 
 
 @pytest.fixture(scope="module", params=["door", "haproxy"])
 def daemon(request):
-    """Leaks are looked for here, in daemon and providers, behind the door; elsewhere tests/run goes without."""
-    d = Daemon(front=request.param, env=LEAKS if request.param == "door" else None).start()
+    """Behind the door all programs run with sanitizers, and leaks are looked for; elsewhere tests/run goes without."""
+    d = Daemon(front=request.param, env=STRICT if request.param == "door" else None).start()
     yield d
     d.clean()
 

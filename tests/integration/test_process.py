@@ -418,7 +418,7 @@ def test_order_probes_and_siblings(place):
                         readiness={"exec": None, "http_get": {"scheme": "HTTP", "path": "/server.py", "port": 8080, "host": None, "headers": []}})]
     w = place.workload(net, containers=containers)
     place.provider.ask("provision", w)
-    assert (volume / "log").read_text() == "init\ndb\nlast\n"
+    wait_until(lambda: (volume / "log").read_text() == "init\ndb\nlast\n", 10, "the order of starts")
     code, _ = place.run(w, "python3", "-c", "import urllib.request as u; u.urlopen('http://api:9000/')", container="web")
     assert code == 0
     wrong = [place.container("a", ["true"], before=[{"container": "b", "ready": "started"}]),
