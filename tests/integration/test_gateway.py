@@ -661,7 +661,7 @@ def test_navigation_gets_the_waiting_page_at_once(gateway, backend):
         page = get(gateway.port, HOST, "/", BROWSER)
         assert page.status == 503 and page.body == f"<p>page {answer} for {HOST}</p>".encode()
         assert page.header("Retry-After") and page.header("Cache-Control") == "no-store"
-    assert gateway.told("visit e-pr-86--shop") >= 1
+    wait_until(lambda: gateway.told("visit e-pr-86--shop") >= 1, "the engine is told")
     gateway.put(HOST, "direct", [backend.endpoint()])
     wait_until(lambda: get(gateway.port, HOST, "/", BROWSER).status == 200, "the environment answers")
 
@@ -708,7 +708,7 @@ def test_dead_endpoint_ends_in_a_page(gateway):
     page = get(gateway.port, HOST, "/", BROWSER)
     assert page.status == 502 and page.header("Mayfly-Page") == "refused"
     assert time.monotonic() - started > 3
-    assert gateway.told("refused e-pr-86--shop") >= 1
+    wait_until(lambda: gateway.told("refused e-pr-86--shop") >= 1, "the engine is told")
 
 
 def test_request_waits_for_an_endpoint_that_restarts(gateway):
