@@ -89,7 +89,7 @@ static int64_t moved_by(const ReaperFacts *f, int64_t since_ms) {
         int64_t by = 0;
 
         for (size_t i = 0; i < f->n_moves; i++)
-                if (since_ms < f->moves[i].at_ms)
+                if (since_ms <= f->moves[i].at_ms)
                         by = add(by, f->moves[i].by_ms);
         return by;
 }

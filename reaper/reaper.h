@@ -33,7 +33,7 @@ typedef struct ReaperPolicy {
 
 /* Time that must not count against anybody: the ledger has lost it, or its clock jumped. */
 typedef struct ReaperMove {
-        int64_t by_ms, at_ms; /* what began before at_ms ends by_ms later */
+        int64_t by_ms, at_ms; /* what began at at_ms or before ends by_ms later */
 } ReaperMove;
 
 typedef struct ReaperFacts {

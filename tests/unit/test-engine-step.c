@@ -85,6 +85,8 @@ static void test_what_the_reaper_began_waits_until_the_clock_is_looked_at(void *
         settle(f);
         pass(f, MS_PER_HOUR);
         turns(f);
+        assert_true(answer_first(f)); /* what is to go is looked at */
+        turns(f);
         assert_non_null(f->first);
         assert_string_equal(f->first->verb, "deprovision");
         set_clock(f, 10 * MS_PER_HOUR);
@@ -141,8 +143,10 @@ static void test_time_goes_on_after_a_step_back(void **state) {
         Fixture *f = *state;
 
         accept_a_step_back(f);
+        spend(f, MS_PER_MINUTE);
+        push(f, "other", A_COMMIT); /* what was there before ends a day later */
         spend(f, LIMIT_CLOCK_HOLD_MS + 40 * MS_PER_MINUTE);
-        get(f, "login", &env);
+        get(f, "other", &env);
         assert_int_equal(env.level, LEVEL_STOPPED);
 }
 

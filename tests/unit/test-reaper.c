@@ -92,9 +92,9 @@ static void test_lost_time_moves_deadlines(void **state) {
         ReaperFacts f = asleep;
         int64_t due = judge(f, policy, T0).clocks[REAPER_DELETE_AFTER_ASLEEP].due_ms;
 
-        ReaperMove moves[] = { { MS_PER_DAY, f.asleep_ms },
-                               { 4 * MS_PER_DAY, f.asleep_ms + 1 },
-                               { 6 * MS_PER_DAY, f.asleep_ms + 2 } };
+        ReaperMove moves[] = { { MS_PER_DAY, f.asleep_ms - 1 },
+                               { 4 * MS_PER_DAY, f.asleep_ms },
+                               { 6 * MS_PER_DAY, f.asleep_ms + 1 } };
         int64_t moved = due + 10 * MS_PER_DAY;
 
         f.moves = moves;
