@@ -130,9 +130,10 @@
 #define LIMIT_PROVIDER_MARKER_BYTES          128                /* three ids; of things in a list */
 #define LIMIT_DEPENDENCY_MS                  (10LL * 60 * 1000) /* "dependency" is an attempt after this */
 #define LIMIT_THROTTLED_MS                   (60LL * 60 * 1000) /* and "throttled" after this */
-#define LIMIT_SLOW_MS                        (5LL * 60 * 1000)  /* a provider that is asked too much rests no longer */
+#define LIMIT_SLOW_MS                        (5LL * 60 * 1000) /* a provider that is asked too much rests no longer */
 #define LIMIT_COMPARE_MS                     (10LL * 60 * 1000) /* no list of branches takes longer */
 #define LIMIT_REPAIR_CALM_MS                 (10LL * 60 * 1000) /* ready for this long: repairs count anew */
+#define LIMIT_LOOKED_MS                      (60LL * 1000) /* what an inspection saw is taken for true */
 #define LIMIT_DRAIN_MS                       3000 /* between a route's move and the end of what it left */
 #define LIMIT_ORPHANS                        1000
 #define LIMIT_ORPHAN_TIMES                   3 /* complete lists, over LIMIT_ORPHAN_AGE_MS */

@@ -223,6 +223,7 @@ void call_cancel(Engine *e, Call *c) {
 
 static void reply_push(Engine *e, Call *c) {
         c->replied = true;
+        c->replied_boot_ms = clock_boot_ms(e->setup.clock);
         c->next_reply = NULL;
         if (e->replies_last)
                 e->replies_last->next_reply = c;

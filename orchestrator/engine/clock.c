@@ -331,7 +331,8 @@ static void tell(const char *id, const char *fmt, ...) {
 void clock_done(Engine *e) {
         char until[TIME_TEXT_MAX];
 
-        if (e->news.written && e->news.stop != CLOCK_STOP_NONE)
+        /* Nothing is told of a stop that was released in the turn that noticed it. */
+        if (e->news.written && e->news.stop != CLOCK_STOP_NONE && e->freeze_clock)
                 tell(JOURNAL_CLOCK_STEPPED,
                      "Sleeping and deleting by the clocks is held: %s. When the clock is right, "
                      "release it with 'mayfly unfreeze'",

@@ -29,11 +29,12 @@ int engine_new(const EngineSetup *setup, Engine **ret, Error *reterr) {
         e->slow = map_new(free);
         e->patience = map_new(free);
         e->sound = map_new(NULL);
+        e->looked = map_new(free);
         e->watches = map_new(free);
         e->lists = map_new(list_end_free);
         e->parsed = map_new(NULL);
         if (!e->boot || !e->looks || !e->calls || !e->busy || !e->slow || !e->patience ||
-            !e->sound || !e->watches || !e->lists || !e->parsed)
+            !e->sound || !e->looked || !e->watches || !e->lists || !e->parsed)
                 return -ENOMEM;
         *ret = TAKE(e);
         return 0;
@@ -48,6 +49,7 @@ Engine *engine_free(Engine *e) {
         map_free(e->slow);
         map_free(e->patience);
         map_free(e->sound);
+        map_free(e->looked);
         map_free(e->watches);
         map_free(e->lists);
         parsed_forget(e, true);

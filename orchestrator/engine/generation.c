@@ -82,6 +82,14 @@ static int rows_for(View *v, const Generation *g, const Graph *graph, Error *ret
                                 "'%s'; delete the environment and push again",
                                 node->type, node->name ? node->name : node->key, p->row.provider,
                                 node->provider);
+                if (p && p->row.state == RES_FAILED) {
+                        /* Shared: a push is a new chance, also when it waits for its next try. */
+                        p->row.tries = 0;
+                        p->row.retry_ms = 0;
+                        r = part_save(v, p, reterr);
+                        if (r < 0)
+                                return r == -EINVAL ? -EIO : r;
+                }
                 if (p)
                         continue;
                 r = view_add_part(v, node, g->number, &p, reterr);

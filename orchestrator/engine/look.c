@@ -15,6 +15,7 @@ void look_free(void *p) {
 
         if (!look)
                 return;
+        scrub_done(&look->gone);
         free(look->id);
         free(look);
 }

@@ -196,6 +196,8 @@ static int removed_for_good(View *v, Part *p, const char *how, Error *reterr) {
         if (r < 0)
                 return r;
         if (p->row.secret)
+                r = view_secret_ends(v, p);
+        if (r == 0 && p->row.secret)
                 r = ledger_resource_set_outputs(v->e->ledger, &p->row, "{}", NULL, reterr);
         if (r == 0)
                 r = part_move(v, p, RES_REMOVED, reterr);
@@ -203,6 +205,13 @@ static int removed_for_good(View *v, Part *p, const char *how, Error *reterr) {
                 r = event_add(v->e, EVENT_RESOURCE_REMOVED, event_of(v), "%s '%s' %s", p->row.type,
                               part_title(p), how);
         return r;
+}
+
+static int removal_may_go_on(View *v, Part *p, const Call *c, Error *reterr) {
+        int r = removal_looked(v->e, c);
+
+        p->row.inspect = false;
+        return r == 0 ? part_save(v, p, reterr) : r;
 }
 
 static int inspected_removing(View *v, Part *p, Call *c, Seen s, Error *reterr) {
@@ -218,13 +227,10 @@ static int inspected_removing(View *v, Part *p, Call *c, Seen s, Error *reterr) 
         case SEEN_ABSENT:
                 if (p->row.emptied)
                         return removed_for_good(v, p, "is gone", reterr);
-                p->row.inspect = false; /* half-made parts may be left: the removal still runs */
-                return part_save(v, p, reterr);
+                return removal_may_go_on(v, p, c, reterr); /* half-made parts may be left */
         case SEEN_OURS:
-                if (!p->row.emptied) {
-                        p->row.inspect = false;
-                        return part_save(v, p, reterr);
-                }
+                if (!p->row.emptied)
+                        return removal_may_go_on(v, p, c, reterr);
                 /* It said "removed", and it is there. */
                 p->row.emptied = p->row.inspect = false;
                 c->class = PROVIDER_TRANSIENT;

@@ -45,6 +45,7 @@ typedef struct Look {
         bool uncertain;   /* it was said that nobody knows whether it is in use */
         bool answered;    /* activity holds the answer to the present question */
         FrontActivity activity;
+        Scrub gone;       /* secrets that no row has any more, while calls that may know them run */
         int64_t again_ms; /* look again then; 0: no such time */
         int64_t asked_ms;
         int64_t pushed_ms; /* when a push or a deletion of its branch was told of; 0: not lately */
@@ -101,6 +102,7 @@ struct Call {
 
         /* the reply, kept until the commit that applies it */
         bool replied;
+        int64_t replied_boot_ms;
         ProviderClass class;
         char *message;
         json_t *result;
@@ -167,9 +169,10 @@ struct Engine {
         Map *slow;     /* provider -> Slow, owned */
         Map *patience; /* uid -> Patience, owned (trouble.c) */
         Map *sound;    /* uids of networks that were proved since the start */
-        Map *watches;  /* provider -> Watch, owned */
-        Map *lists;    /* provider -> ListEnd, owned */
-        Map *parsed;   /* parsed.c */
+        Map *looked;  /* uid -> int64_t, owned: boot time when a removal last saw it (resource.c) */
+        Map *watches; /* provider -> Watch, owned */
+        Map *lists;   /* provider -> ListEnd, owned */
+        Map *parsed;  /* parsed.c */
         struct Parsed *replaced;
         size_t parsed_bytes;
         Call *replies, *replies_last;
@@ -235,6 +238,8 @@ int view_params(View *v, const GraphNode *node, int64_t generation, json_t **ret
 Call *view_call(View *v, const Part *p); /* under way, or NULL */
 /* The values of the environment's secret outputs; -EBADMSG when one cannot be read. */
 int view_secrets(View *v, Scrub *ret);
+/* Its secrets are about to leave the ledger; who was told them may still say them. -ENOMEM. */
+int view_secret_ends(View *v, Part *p);
 /* An owned copy of a provider's words without them. */
 char *view_scrub(View *v, const char *text);
 bool part_alive(const Part *p);
@@ -283,6 +288,8 @@ int resource_made_again(View *v, const Part *p, Error *reterr);
 bool resource_needed_by(View *v, const Part *p);
 bool resource_depends_ready(View *v, const GraphNode *node, int64_t generation);
 int removal_step(View *v, Error *reterr);
+/* The inspection has shown that it is ours, or absent: it may be deprovisioned now. -ENOMEM. */
+int removal_looked(Engine *e, const Call *inspection);
 int level_step(View *v, Error *reterr);
 int level_visit(View *v, Error *reterr);
 /* Whether what is live is built on this resource. */

@@ -1,6 +1,8 @@
 /* One resource, one step at a time. A resource that has a call under way is never moved: its reply
  * moves it. So at most one thing at a time is tried on it, and what the ledger says of it is what was
  * known when that was begun. */
+#include <stdlib.h>
+
 #include "orchestrator/engine/private.h"
 
 bool resource_depends_ready(View *v, const GraphNode *node, int64_t generation) {
@@ -139,6 +141,27 @@ int resource_made_again(View *v, const Part *p, Error *reterr) {
 
 /* ---- removal ---- */
 
+int removal_looked(Engine *e, const Call *inspection) {
+        int64_t *at = malloc(sizeof(*at));
+
+        if (!at)
+                return -ENOMEM;
+        *at = inspection->replied_boot_ms;
+        if (map_put(e->looked, inspection->uid, at) < 0) {
+                free(at);
+                return -ENOMEM;
+        }
+        return 0;
+}
+
+/* Each removal sees the live thing first: what the ledger knows of it may be a month old, or a copy that
+ * was put back. The provider looks once more itself, and has the last word. */
+static bool looked_just_now(const Engine *e, const char *uid) {
+        const int64_t *at = map_get(e->looked, uid);
+
+        return at && e->boot_ms - *at <= LIMIT_LOOKED_MS;
+}
+
 /* Children first: true while something living was built on this one. */
 bool resource_needed_by(View *v, const Part *p) {
         for (size_t i = 0; i < v->n_parts; i++) {
@@ -201,12 +224,13 @@ int resource_remove(View *v, Part *p, Error *reterr) {
                 if (r < 0 || !part_alive(p))
                         return r;
         }
-        if (p->row.emptied || p->row.inspect)
+        if (p->row.emptied || p->row.inspect || !looked_just_now(v->e, p->row.uid))
                 return resource_inspect(v, p, reterr);
         r = call_resource(v, p, &(CallWish){ .verb = "deprovision", .generation = generation },
                           reterr);
         if (r <= 0)
                 return r;
+        map_remove(v->e->looked, p->row.uid);
         r = receipt_note_attempt(v, p, reterr);
         return r == 0 ? part_save(v, p, reterr) : r;
 }

@@ -53,8 +53,10 @@ int result_store(View *v, Part *p, const json_t *result, Error *reterr) {
         text = json_dumps(outputs, JSON_COMPACT | JSON_SORT_KEYS);
         if (!text)
                 return -ENOMEM;
+        r = view_secret_ends(v, p);
         json_decref(TAKE(p->outputs));
-        r = ledger_resource_set_outputs(v->e->ledger, &p->row, text, names, reterr);
+        if (r == 0)
+                r = ledger_resource_set_outputs(v->e->ledger, &p->row, text, names, reterr);
         wipe(text, strlen(text));
         return r;
 }

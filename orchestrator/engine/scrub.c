@@ -30,6 +30,9 @@ static void add_text(Scrub *s, const char *text, size_t size) {
         for (size_t i = 0; i < N_ELEMENTS(no_secrets); i++)
                 if (size == strlen(no_secrets[i]) && memcmp(text, no_secrets[i], size) == 0)
                         return;
+        for (size_t i = 0; i < s->n; i++)
+                if (strlen(s->secrets[i]) == size && memcmp(text, s->secrets[i], size) == 0)
+                        return;
         if (size < SECRET_MIN || s->broken)
                 return;
         grown = reallocarray(s->secrets, s->n + 1, sizeof(char *));

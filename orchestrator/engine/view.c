@@ -59,11 +59,24 @@ static int add_part(void *userdata, const Resource *res) {
         return r;
 }
 
+/* Who was told a secret that has ended has ended too. */
+static void forget_gone(const Engine *e, Look *look) {
+        const Call *c;
+        size_t at = 0;
+
+        while ((c = map_next(e->calls, &at, NULL)))
+                if (streq_null(c->environment_id, look->id))
+                        return;
+        scrub_done(&look->gone);
+}
+
 int view_load(Engine *e, Look *look, View *ret, Error *reterr) {
         Loading loading = { .v = ret };
         int r;
 
         *ret = (View){ .e = e, .look = look };
+        if (look->gone.n > 0)
+                forget_gone(e, look);
         r = ledger_environment_get(e->ledger, look->id, &ret->env, reterr);
         if (r == 0)
                 r = ledger_generation_each_open(e->ledger, look->id, add_generation, &loading,
@@ -163,7 +176,22 @@ static const json_t *part_outputs(View *v, Part *p) {
         return p->outputs;
 }
 
+int view_secret_ends(View *v, Part *p) {
+        const json_t *outputs = p->row.secret ? part_outputs(v, p) : NULL;
+
+        for (char **name = outputs ? p->row.secret : NULL; name && *name; name++)
+                scrub_add(&v->look->gone, json_object_get(outputs, *name));
+        return v->look->gone.broken ? -ENOMEM : 0;
+}
+
 int view_secrets(View *v, Scrub *ret) {
+        for (size_t i = 0; i < v->look->gone.n; i++) {
+                json_auto_t *text = json_string(v->look->gone.secrets[i]);
+
+                if (!text)
+                        return -ENOMEM;
+                scrub_add(ret, text);
+        }
         for (size_t i = 0; i < v->n_parts; i++) {
                 char **names = v->parts[i]->row.secret;
                 const json_t *outputs = names && *names ? part_outputs(v, v->parts[i]) : NULL;

@@ -77,6 +77,64 @@ static void test_no_secret_outlives_its_resource(void **state) {
                          0);
 }
 
+static const char *two_volumes(const char *commit, const char *path) {
+        return streq(path, "score.yaml")
+                       ? "apiVersion: score.dev/v1b1\nmetadata:\n  name: web\nservice:\n  ports:\n"
+                         "    http:\n      port: 80\ncontainers:\n  main:\n    image: .\n"
+                         "    command: [run]\n    volumes:\n      /data:\n"
+                         "        source: ${resources.data}\n      /more:\n"
+                         "        source: ${resources.more}\n"
+                         "resources:\n  data:\n    type: volume\n  more:\n    type: volume\n"
+                       : NULL;
+}
+
+static int no_secret(void *userdata, const Event *e) {
+        assert_null(strstr(e->text, "hunter2"));
+        assert_true(!e->data || !strstr(e->data, "hunter2"));
+        return 0;
+}
+
+/* One volume with its password is gone; the provider that knew it still speaks of the other one. */
+static void test_a_secret_that_has_ended_is_in_no_later_words(void **state) {
+        static const char words[] = "{\"result\":{\"removed\":[{\"kind\":\"user\",\"name\":"
+                                    "\"with hunter2-hunter2\"}],\"absent\":[]}}\n";
+        char *names[] = { (char *) "password", NULL };
+        auto_cleanup(resource_done) Resource r = { 0 };
+        Pending *other;
+        Fixture *f = *state;
+
+        f->file = two_volumes;
+        push(f, "login", A_COMMIT);
+        settle(f);
+        assert_int_equal(engine_down(f->engine, NULL, "login--shop", NULL), 0);
+        turns(f);
+        while (calls(f, "deprovision", "volume") < 2) {
+                assert_true(answer_first(f));
+                turns(f);
+        }
+        assert_int_equal(ledger_resource_get(f->ledger, f->first->uid, &r, NULL), 0);
+        assert_int_equal(ledger_resource_set_outputs(f->ledger, &r,
+                                                     "{\"type\":\"bind\",\"source\":\"/v\","
+                                                     "\"password\":\"hunter2-hunter2\"}",
+                                                     names, NULL),
+                         0);
+        assert_true(answer_first(f));
+        turns(f);
+        other = f->first; /* its answer is late */
+        f->first = other->next;
+        assert_string_equal(f->first->verb, "inspect");
+        assert_true(answer_first(f));
+        turns(f);
+        assert_int_equal(ask(f, "SELECT count(*) FROM resource WHERE sealed IS NOT NULL"), 0);
+        other->next = f->first;
+        f->first = other;
+        answer_first_with(f, words, strlen(words), true);
+        settle(f);
+        assert_int_equal(map_size(f->things), 0);
+        assert_int_equal(ledger_event_each(f->ledger, 0, NULL, 1000, no_secret, NULL, NULL), 0);
+        assert_int_equal(ask(f, "SELECT count(*) FROM event WHERE data LIKE '%with ***%'"), 1);
+}
+
 /* ---- put back twice ---- */
 
 /* A copy is taken, so long passes, and it is put back and released. */
@@ -119,6 +177,7 @@ int main(void) {
         static const struct CMUnitTest tests[] = {
                 WITH(test_what_is_being_deleted_keeps_its_address),
                 WITH(test_no_secret_outlives_its_resource),
+                WITH(test_a_secret_that_has_ended_is_in_no_later_words),
                 cmocka_unit_test_setup_teardown(test_what_two_copies_have_lost_adds_up,
                                                 set_up_anchored, tear_down),
         };

@@ -1,6 +1,7 @@
 #include "tests/unit/engine-world.h"
 
 #include "orchestrator/base/fault.h"
+#include "orchestrator/base/limits.h"
 
 /* What counts as use, until when it holds off an end, and what begins a life anew. */
 
@@ -73,6 +74,64 @@ static void test_a_list_brings_nothing_back_that_was_taken_down(void **state) {
         assert_int_equal(env.state, ENV_GONE);
 }
 
+/* It would wait a day, and all the time the environment would be kept awake for it. */
+static void test_a_push_tries_at_once_what_has_failed(void **state) {
+        auto_cleanup(environment_done) Environment env = { 0 };
+        auto_cleanup(resource_done) Resource r = { 0 };
+        Fixture *f = *state;
+        char uid[ID_SIZE];
+
+        push(f, "login", A_COMMIT);
+        settle(f);
+        assert_non_null(uid_of(f, "volume", uid));
+        assert_int_equal(ledger_resource_get(f->ledger, uid, &r, NULL), 0);
+        r.retry_ms = f->now_ms + MS_PER_DAY;
+        r.tries = 5;
+        assert_int_equal(ledger_resource_move(f->ledger, &r, RES_FAILED, NULL), 0);
+        push(f, "login", B_COMMIT);
+        settle(f);
+        get(f, "login", &env);
+        assert_int_equal(env.live_generation, 2);
+}
+
+/* What the ledger says of a thing may be a month old. */
+static void test_what_is_to_go_is_seen_first(void **state) {
+        char uid[ID_SIZE];
+        Fixture *f = *state;
+
+        push(f, "login", A_COMMIT);
+        settle(f);
+        calls_forget(f);
+        f->foreign = uid_of(f, "workload", f->foreign_uid);
+        assert_int_equal(engine_down(f->engine, NULL, "login--shop", NULL), 0);
+        settle(f);
+        assert_int_equal(calls(f, "deprovision", "workload"), 0);
+        assert_int_equal(calls(f, "deprovision", "volume"), 1);
+        assert_int_equal(f->n_foreign_touched, 0);
+        assert_null(uid_of(f, "volume", uid));
+        map_remove(f->things, f->foreign_uid);
+}
+
+/* And what was seen before a long wait is seen again. */
+static void test_a_look_before_a_removal_grows_old(void **state) {
+        Fixture *f = *state;
+
+        push(f, "login", A_COMMIT);
+        settle(f);
+        assert_int_equal(engine_down(f->engine, NULL, "login--shop", NULL), 0);
+        turns(f);
+        assert_true(answer_first(f)); /* the inspection of the workload */
+        fault_arm("ledger.commit", 1, 1);
+        turns(f);
+        assert_true(fault_fired());
+        fault_arm("none", 0, 0);
+        calls_forget(f);
+        pass(f, LIMIT_LOOKED_MS + 1000);
+        turns(f);
+        assert_int_equal(calls(f, "deprovision", NULL), 0);
+        assert_int_equal(calls(f, "inspect", "workload"), 1);
+}
+
 /* What was written last may be a renewal that is not there. */
 static void test_no_lease_ends_while_the_ledger_is_unwell(void **state) {
         auto_cleanup(environment_done) Environment env = { 0 };
@@ -101,6 +160,9 @@ int main(void) {
                 WITH(test_an_open_connection_is_use_until_it_ends),
                 WITH(test_a_push_to_what_sleeps_is_use),
                 WITH(test_no_lease_ends_while_the_ledger_is_unwell),
+                WITH(test_a_push_tries_at_once_what_has_failed),
+                WITH(test_what_is_to_go_is_seen_first),
+                WITH(test_a_look_before_a_removal_grows_old),
                 WITH(test_a_list_brings_nothing_back_that_was_taken_down),
         };
 
