@@ -23,6 +23,7 @@ static void kept_push(Sim *s, const Acknowledgement *a, Lease *lease) {
                 return;
         s->forge.pushed_ms[a->branch] = a->told_ms;
         lease->closed_ms = 0;
+        lease->closed_unsure = false;
         lease->used_ms = greater(lease->used_ms, a->at_ms);
 }
 
@@ -46,8 +47,10 @@ static void kept_down(Sim *s, const Acknowledgement *a, Lease *lease) {
 
 static void lost_branch(Sim *s, const Acknowledgement *a, Lease *lease) {
         s->promises[a->branch] = (Promise){ 0 };
-        if (lease && a->kind == ACK_CLOSE && lease->closed_ms == 0)
-                lease->closed_ms = a->at_ms; /* perhaps */
+        if (!lease || a->kind != ACK_CLOSE || lease->closed_ms != 0)
+                return;
+        lease->closed_ms = a->at_ms; /* perhaps: a list may find it closed any time later */
+        lease->closed_unsure = true;
 }
 
 /* ---- of a lease ---- */
@@ -99,14 +102,17 @@ static void kept_unfreeze(Sim *s, const Acknowledgement *a, Lease *lease) {
         if (a->accept)
                 clock_accepted(s);
         s->held = s->frozen = s->stepped = s->releasing = false;
-        if (s->wall_ms == s->true_ms)
-                s->step_ms = 0; /* with a clock that is right there is nothing left to notice */
+        if (a->accept || s->wall_ms == s->true_ms)
+                s->step_ms = 0; /* nothing is left to notice */
         s->away_until_ms = 0;
         s->drift_ms += LIMIT_CLOCK_STEP_MS; /* trusted time may go there now */
 }
 
 static void lost_freeze(Sim *s, const Acknowledgement *a, Lease *lease) {
-        if (a->kind == ACK_UNFREEZE && s->held) { /* not known: from now on it may be released */
+        s->frozen = s->held; /* not known */
+        if (a->kind != ACK_UNFREEZE)
+                return;
+        if (s->held) { /* from now on it may be released */
                 s->released_true_ms = s->true_ms;
                 s->moved_unsure = true;
         }

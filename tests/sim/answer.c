@@ -156,6 +156,7 @@ static void answer_inspect(Sim *s, const Work *w) {
                         json_object_set_new(result, "detail", json_string(detail));
                 }
         }
+        assert(map_put(s->looked, w->uid, s) == 0);
         reply(s, w, PROVIDER_OK, NULL, result, false);
 }
 

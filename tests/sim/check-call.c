@@ -115,6 +115,10 @@ void check_call(Sim *s, const ProviderCall *call) {
                               uid);
         if (streq(call->verb, "deprovision"))
                 check_removal(s, &r);
+        if (streq(call->verb, "deprovision") && !map_get(s->looked, uid))
+                sim_violation(s, "between intent and call the live thing is seen",
+                              "deprovision of %s, which was not inspected just before", uid);
+        map_remove(s->looked, uid);
         if (streq(call->verb, "deprovision") || streq(call->verb, "sleep"))
                 check_front_leaves(s, call->verb, uid);
         if (streq(call->verb, "wake"))

@@ -41,7 +41,7 @@ static int check_environment(void *userdata, const Environment *env) {
         check_lease(s, l, env);
         if (env->live_generation > l->live) {
                 s->count.live += l->live == 0;
-                l->used_ms = sim_now(s);
+                l->used_ms = sim_happened(s);
                 l->sleep_asked = false;
                 l->live = env->live_generation;
         }

@@ -14,6 +14,10 @@
 
 /* ---- facts ---- */
 
+int64_t sim_happened(const Sim *s) {
+        return s->died_ms > 0 ? s->died_ms : sim_now(s);
+}
+
 Lease *lease_get(Sim *s, const char *environment) {
         Lease *l = map_get(s->leases, environment);
 
@@ -21,7 +25,7 @@ Lease *lease_get(Sim *s, const char *environment) {
                 return l;
         l = calloc(1, sizeof(Lease));
         assert(l);
-        l->created_ms = l->used_ms = sim_now(s);
+        l->created_ms = l->used_ms = sim_happened(s);
         assert(map_put(s->leases, environment, l) == 0);
         return l;
 }
@@ -119,7 +123,8 @@ static int64_t due(Sim *s, const Lease *l, const Environment *env, ReaperClockKi
 
         if (since[kind] == 0)
                 return INT64_MAX;
-        if (since[kind] < s->moved_at_ms)
+        if (since[kind] <= s->moved_at_ms &&
+            !(kind == REAPER_DELETE_AFTER_CLOSE && l->closed_unsure))
                 ends += s->moved_ms;
         if (kind == REAPER_SLEEP_AFTER_IDLE)
                 return ends;
@@ -237,12 +242,12 @@ static void follow(Sim *s, Lease *l, const Environment *env) {
         if (env->level == LEVEL_FALLING && l->level == LEVEL_AWAKE && !l->sleep_asked)
                 check_slept(s, l, env);
         if (env->level == LEVEL_AWAKE && l->level != LEVEL_AWAKE) {
-                l->used_ms = sim_now(s);
+                l->used_ms = sim_happened(s);
                 l->sleep_asked = false;
         }
         /* One that could not be woken has slept all the time. */
         if (env->level == LEVEL_STOPPED && l->asleep_ms == 0)
-                l->asleep_ms = sim_now(s);
+                l->asleep_ms = sim_happened(s);
         if (env->level == LEVEL_AWAKE)
                 l->asleep_ms = 0;
         l->level = env->level;
@@ -259,7 +264,7 @@ static void follow_policy(Sim *s, Lease *l, const Environment *env) {
                 l->lengths_ms[kind] = length;
         }
         if (changed)
-                l->policy_ms = sim_now(s);
+                l->policy_ms = sim_happened(s);
 }
 
 void check_lease(Sim *s, Lease *l, const Environment *env) {

@@ -176,6 +176,9 @@ void sim_stop(Sim *s, bool killed) {
         receipt_forget(s, false);
         s->forge.stale_ms = 0; /* a list that is being made ends with the daemon */
         s->engine = engine_free(s->engine);
+        map_free(s->looked);
+        s->looked = map_new(NULL);
+        assert(s->looked);
         fault_arm("none", 0, 0);
         /* An orderly end brings the anchor up to date; a kill leaves it as it is. */
         snprintf(kept, sizeof(kept), "%s.kept", s->anchor);
@@ -223,6 +226,8 @@ static void machine_starts(Sim *s) {
 }
 
 void sim_crash(Sim *s) {
+        int64_t died_ms = sim_now(s);
+
         sim_stop(s, true);
         if (sim_percent(s, 20)) /* the machine, not only the daemon */
                 machine_starts(s);
@@ -231,7 +236,9 @@ void sim_crash(Sim *s) {
         sim_say(s, "CRASH and start again");
         sim_start(s);
         /* What was committed before a crash is seen before anything new is promised. */
+        s->died_ms = died_ms;
         check_everything(s);
+        s->died_ms = 0;
         check_away(s);
         if (sim_trouble(s, 25)) /* and again, while it recovers */
                 s->dead_after = (int) sim_below(s, 3);
@@ -335,6 +342,7 @@ void sim_set_up(Sim *s, uint64_t seed, bool trace) {
         s->fault_percent = (unsigned) (seed % 4) * 8; /* a quarter of the worlds is kind */
         s->things = world_things();
         s->foreign_seen = map_new(NULL);
+        s->looked = map_new(NULL);
         s->removing = map_new(NULL);
         s->removed = map_new(NULL);
         s->leases = map_new(free);
@@ -356,6 +364,7 @@ void sim_tear_down(Sim *s) {
         config_free(s->config);
         world_done(s);
         map_free(s->foreign_seen);
+        map_free(s->looked);
         map_free(s->removing);
         map_free(s->removed);
         map_free(s->leases);

@@ -106,6 +106,7 @@ typedef struct Promise {
  * acknowledged is not here. 0: not. */
 typedef struct Lease {
         int64_t created_ms, used_ms, asleep_ms, closed_ms;
+        bool closed_unsure;                       /* when it was noticed is not known */
         int64_t pinned_ms, extended_ms;           /* until */
         int64_t lost_pinned_ms, lost_extended_ms; /* the same, before an old ledger was put back */
         int64_t lengths_ms[_REAPER_CLOCK_KIND_MAX]; /* of its clocks */
@@ -206,6 +207,7 @@ typedef struct Sim {
         Map *removing,
                 *removed;  /* uids that a removal really removed; it is committed that it did */
         Map *foreign_seen; /* uids whose inspection showed somebody else's marker */
+        Map *looked;       /* uids that were inspected since something was last done to them */
         Work *work;
         Echo *echoes;
         int64_t next_port;
@@ -221,11 +223,12 @@ typedef struct Sim {
         Forge forge;
         Promise promises[N_BRANCHES];
         Acknowledgement *acknowledgements;
-        bool frozen;                   /* a person's freeze was acknowledged */
-        bool held;                     /* an old copy was put back and nobody has released it */
-        int64_t held_from_ms;          /* what that copy knows ends there */
-        bool releasing;                /* somebody just does */
-        Map *leases;                   /* environment id -> Lease */
+        bool frozen;          /* a person's freeze was acknowledged */
+        bool held;            /* an old copy was put back and nobody has released it */
+        int64_t held_from_ms; /* what that copy knows ends there */
+        bool releasing;       /* somebody just does */
+        Map *leases;          /* environment id -> Lease */
+        int64_t died_ms;      /* when it was killed, while that is looked at; 0: at no other time */
         int64_t moved_ms, moved_at_ms; /* as in the reaper's facts, in promised time */
         bool moved_unsure;             /* a release was not acknowledged */
         Map *front;                    /* host -> string: where the front leads it */
@@ -257,6 +260,8 @@ void sim_step_clock(Sim *s, int64_t by_ms); /* the daemon's wall clock */
 void sim_right_clock(Sim *s);
 /* The time in which promises stand: the true one, unless people said that it is another. */
 int64_t sim_now(const Sim *s);
+int64_t sim_happened(
+        const Sim *s);  /* now, or when it was killed: perhaps in the turn that did not end */
 void sim_turn(Sim *s);  /* when one is wanted */
 void sim_turns(Sim *s); /* as long as they are */
 void sim_crash(Sim *s); /* kill -9, and another start */
