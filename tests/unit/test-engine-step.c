@@ -127,13 +127,15 @@ static void test_a_visit_counts_after_a_step_back(void **state) {
         Fixture *f = *state;
 
         accept_a_step_back(f);
+        spend(f, MS_PER_MINUTE);
+        push(f, "other", A_COMMIT); /* what was there before ends a day later */
         f->activity.open = 1; /* until the hour is over in which nothing sleeps */
         spend(f, LIMIT_CLOCK_HOLD_MS + MS_PER_MINUTE);
         f->activity.open = 0;
         spend(f, 20 * MS_PER_MINUTE);
         f->activity.last_visit_ms = f->now_ms;
         spend(f, 15 * MS_PER_MINUTE);
-        get(f, "login", &env);
+        get(f, "other", &env);
         assert_int_equal(env.level, LEVEL_AWAKE);
 }
 
