@@ -279,7 +279,7 @@ const CliCommand cli_commands[] = {
                   { "config", 0, "FILE", "JSON: the provider's config" },
                   { "params", 0, "FILE", "JSON: for each type what to test it with" },
                   { "type", 0, "TYPE", "only this type" },
-                  { "rule", 0, "WORDS", "only rules whose name holds these words" },
+                  { "rule", 0, "WORDS", "only rules whose name holds these words; up to eight" },
                   { "timeout", 0, "MS", "how long one call may take (default 30000)" },
                   { "seed", 0, "NUMBER", "where calls are cut off, as an earlier check did it" }) },
         { .name = "plan",

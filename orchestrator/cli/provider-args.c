@@ -16,21 +16,22 @@ const char provider_help[] =
         "  --config FILE    JSON object: the provider's config, as an admin would write it\n"
         "  --params FILE    JSON object: for each type {\"params\", \"environment\", \"needs\"} to test it with\n"
         "  --type TYPE      only this type\n"
-        "  --rule WORDS     only rules whose name holds these words, or that have this number\n"
+        "  --rule WORDS     only rules whose name holds these words, or that have this number;\n"
+        "                   may be given up to eight times\n"
         "  --timeout MS     how long one call may take (default 30000)\n"
         "  --seed NUMBER    where calls are cut off, as an earlier check did it\n"
         "  --json           one JSON object instead of lines\n"
         "  --help           this\n";
 
 int provider_args_parse(int argc, char **argv, ProviderArgs *ret) {
-        const char *timeout = NULL, *seed = NULL;
+        const char *timeout = NULL, *seed = NULL, *rule = NULL;
         ProviderArgs args = { .timeout_ms = 30000 };
         struct {
                 const char *name;
                 const char **value;
         } options[] = {
                 { "--config", &args.config }, { "--params", &args.params },
-                { "--type", &args.type },     { "--rule", &args.rule },
+                { "--type", &args.type },     { "--rule", &rule },
                 { "--timeout", &timeout },    { "--seed", &seed },
         };
         uint64_t ms = 0;
@@ -43,9 +44,13 @@ int provider_args_parse(int argc, char **argv, ProviderArgs *ret) {
                                 value = options[j].value;
                 if (value && i + 1 >= argc)
                         return -EINVAL;
-                if (value)
+                if (value == &rule && args.n_rules == N_ELEMENTS(args.rules))
+                        return -EINVAL;
+                if (value) {
                         *value = argv[++i];
-                else if (streq(argv[i], "--json"))
+                        if (value == &rule)
+                                args.rules[args.n_rules++] = rule;
+                } else if (streq(argv[i], "--json"))
                         args.json = true;
                 else if (streq(argv[i], "--help"))
                         args.help = true;

@@ -7,7 +7,9 @@
 #include "orchestrator/base/error.h"
 
 typedef struct ProviderArgs {
-        const char *program, *config, *params, *type, *rule; /* NULL: not given */
+        const char *program, *config, *params, *type; /* NULL: not given */
+        const char *rules[8];                         /* any of them; none: all */
+        size_t n_rules;
         uint64_t seed;
         int64_t timeout_ms;
         bool json, help;

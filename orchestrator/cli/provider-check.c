@@ -88,12 +88,18 @@ static void kit_done(Kit *kit) {
 
 /* ---- which rules ---- */
 
-static bool rule_is_named(const ProviderArgs *args, const KitRule *rule) {
+static bool rule_has(const KitRule *rule, const char *words) {
         uint64_t number;
 
-        if (args->rule && str_to_u64(args->rule, 1000, &number) == 0)
-                return rule->number == number;
-        return !args->rule || strstr(rule->name, args->rule);
+        return str_to_u64(words, 1000, &number) == 0 ? rule->number == number
+                                                     : strstr(rule->name, words) != NULL;
+}
+
+static bool rule_is_named(const ProviderArgs *args, const KitRule *rule) {
+        for (size_t i = 0; i < args->n_rules; i++)
+                if (rule_has(rule, args->rules[i]))
+                        return true;
+        return args->n_rules == 0;
 }
 
 static unsigned rules_named(const ProviderArgs *args, const KitRule *rules) {
@@ -102,6 +108,17 @@ static unsigned rules_named(const ProviderArgs *args, const KitRule *rules) {
         for (; rules->name; rules++)
                 n += rule_is_named(args, rules);
         return n;
+}
+
+/* The first words that no rule has; NULL: there are none. */
+static const char *words_of_nothing(const ProviderArgs *args) {
+        for (size_t i = 0; i < args->n_rules; i++) {
+                ProviderArgs one = { .rules = { args->rules[i] }, .n_rules = 1 };
+
+                if (rules_named(&one, kit_provider_rules) + rules_named(&one, kit_type_rules) == 0)
+                        return args->rules[i];
+        }
+        return NULL;
 }
 
 static void rules_print(const KitRule *rules) {
@@ -159,7 +176,7 @@ static void type_check(Kit *kit, const json_t *described, const ProviderArgs *ar
         type_rules(kit, &subject, args, score);
         if (kit->overdue)
                 json_decref(kit_sweep(kit)); /* the next type begins with nothing */
-        if (args->rule)
+        if (args->n_rules > 0)
                 kit_tell(kit, &subject, "deprovision", subject.resource);
         needs_remove(kit, &subject);
 }
@@ -334,6 +351,7 @@ int cmd_provider(int argc, char **argv) {
         auto_cleanup(kit_done) Kit kit = { 0 };
         Score score = { 0 };
         auto_error error = { 0 };
+        const char *wrong;
         ProviderArgs args;
         int status;
 
@@ -343,15 +361,16 @@ int cmd_provider(int argc, char **argv) {
         }
         if (args.help)
                 return fputs(provider_help, stdout) < 0 ? 1 : 0;
-        if (rules_named(&args, kit_provider_rules) + rules_named(&args, kit_type_rules) == 0) {
-                fprintf(stderr, "mayfly: no rule has '%s' in its name; there are:\n", args.rule);
+        wrong = words_of_nothing(&args);
+        if (wrong) {
+                fprintf(stderr, "mayfly: no rule has '%s' in its name; there are:\n", wrong);
                 rules_print(kit_provider_rules);
                 rules_print(kit_type_rules);
                 return 2;
         }
         score = (Score){ .json = args.json,
                          .lines = json_array(),
-                         .complete = !args.rule && !args.type };
+                         .complete = args.n_rules == 0 && !args.type };
         status = check(&args, &kit, &score, &error);
         if (status < 0) {
                 fprintf(stderr, "mayfly: %s\n", error_text(&error, status));

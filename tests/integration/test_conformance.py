@@ -169,11 +169,12 @@ def test_each_fault_is_found_by_its_rule(tmp_path, fault, rule):
     assert any(rule in line for line in broken(answer)), broken(answer)
 
 
-@pytest.mark.parametrize("fault", ["secret in item", "secret in receipt", "params in error"])
-def test_what_other_rules_heard_is_searched_too(tmp_path, fault):
+@pytest.mark.parametrize("fault, heard", [("secret in item", "list is complete"), ("secret in receipt", "twice too"),
+                                          ("params in error", "wrong params")])
+def test_what_other_rules_heard_is_searched_too(tmp_path, fault, heard):
     status, answer, _ = check(BAD, "--rule", "7", config={"fault": fault}, folder=tmp_path)
     assert status == 0 and answer["kept"] is True, broken(answer)  # nothing was said
-    status, answer, _ = check(BAD, config={"fault": fault}, folder=tmp_path)
+    status, answer, _ = check(BAD, "--rule", "7", "--rule", heard, config={"fault": fault}, folder=tmp_path)
     assert status == 1 and "secrets stay out" in broken(answer)[0] and len(broken(answer)) == 1, broken(answer)
 
 
