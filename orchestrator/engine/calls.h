@@ -63,6 +63,8 @@ json_t *list_ends_json(Engine *e);
 int list_start_fresh(Engine *e, const char *provider);
 int list_start_all(Engine *e, Error *reterr);
 int list_start_known(Engine *e, Error *reterr); /* also of providers that have nothing living */
+/* Added to the names that are there: providers of what lives; known: those of all definitions too. */
+int list_providers(Engine *e, bool known, char ***providers, Error *reterr);
 void list_on_line(Engine *e, Call *c, const json_t *item);
 int list_end(Engine *e, Call *c, Error *reterr);
 void list_free(ListRun *l);

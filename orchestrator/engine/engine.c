@@ -30,11 +30,12 @@ int engine_new(const EngineSetup *setup, Engine **ret, Error *reterr) {
         e->patience = map_new(free);
         e->sound = map_new(NULL);
         e->looked = map_new(free);
+        e->refused = map_new(free);
         e->watches = map_new(free);
         e->lists = map_new(list_end_free);
         e->parsed = map_new(NULL);
         if (!e->boot || !e->looks || !e->calls || !e->busy || !e->slow || !e->patience ||
-            !e->sound || !e->looked || !e->watches || !e->lists || !e->parsed)
+            !e->sound || !e->looked || !e->refused || !e->watches || !e->lists || !e->parsed)
                 return -ENOMEM;
         *ret = TAKE(e);
         return 0;
@@ -50,6 +51,7 @@ Engine *engine_free(Engine *e) {
         map_free(e->patience);
         map_free(e->sound);
         map_free(e->looked);
+        map_free(e->refused);
         map_free(e->watches);
         map_free(e->lists);
         parsed_forget(e, true);
@@ -307,30 +309,8 @@ static void on_visit(void *userdata, const char *environment_id) {
         e->setup.wanted(e->setup.userdata);
 }
 
-static int refuse_one(void *userdata, const Resource *row) {
-        Engine *e = userdata;
-        auto_error error = { 0 };
-        Resource res = *row; /* borrowed strings */
-        int r;
-
-        if (!streq(row->type, "workload") || row->state != RES_READY || row->inspect)
-                return 0;
-        res.inspect = true;
-        r = ledger_resource_update(e->ledger, &res, &error);
-        if (r < 0)
-                log_error("Cannot note that %s refused a visitor: %s", row->uid,
-                          error_text(&error, r));
-        return 0;
-}
-
 static void on_refused(void *userdata, const char *environment_id) {
-        Engine *e = userdata;
-
-        clock_turn(e);
-        /* Should this write be lost, the next refused visitor says it again. */
-        (void) ledger_resource_each(e->ledger, environment_id, false, refuse_one, e, NULL);
-        look_mark(e, environment_id);
-        e->setup.wanted(e->setup.userdata);
+        refused_visitor(userdata, environment_id);
 }
 
 FrontEvents engine_front_events(Engine *e) {

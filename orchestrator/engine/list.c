@@ -77,15 +77,20 @@ static int collect_provider(void *userdata, const Resource *r) {
         return strv_contains(*providers, r->provider) ? 0 : strv_add(providers, r->provider);
 }
 
-static int list_start_of(Engine *e, bool known, Error *reterr) {
-        auto_cleanup(strv_freep) char **providers = NULL;
-        int r;
+int list_providers(Engine *e, bool known, char ***providers, Error *reterr) {
+        int r = ledger_resource_each(e->ledger, NULL, false, collect_provider, providers, reterr);
 
-        r = ledger_resource_each(e->ledger, NULL, false, collect_provider, &providers, reterr);
         /* Of a ledger that was put back nobody knows what it has forgotten, and where that is. */
         for (size_t i = 0; r == 0 && known && i < e->config->n_definitions; i++)
-                if (!strv_contains(providers, e->config->definitions[i].provider))
-                        r = strv_add(&providers, e->config->definitions[i].provider);
+                if (!strv_contains(*providers, e->config->definitions[i].provider))
+                        r = strv_add(providers, e->config->definitions[i].provider);
+        return r;
+}
+
+static int list_start_of(Engine *e, bool known, Error *reterr) {
+        auto_cleanup(strv_freep) char **providers = NULL;
+        int r = list_providers(e, known, &providers, reterr);
+
         for (char **p = providers; r == 0 && p && *p; p++) {
                 r = list_under_way(e, *p, false) ? 0 : list_start(e, *p);
                 watch_wanted(e, *p);

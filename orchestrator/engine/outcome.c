@@ -192,6 +192,8 @@ static int removed_for_good(View *v, Part *p, const char *how, Error *reterr) {
         p->row.tries = 0;
         p->row.removed_ms = v->e->now_ms;
         patience_end(v->e, p->row.uid);
+        map_remove(v->e->refused, p->row.uid);
+        map_remove(v->e->looked, p->row.uid);
         r = stray_is_there(v->e, p->row.uid, reterr);
         if (r < 0)
                 return r;
@@ -283,6 +285,11 @@ static int inspected_ready(View *v, Part *p, Call *c, Seen s, Error *reterr) {
         case SEEN_OURS:
                 if (!json_is_false(json_object_get(c->result, "ready")) &&
                     !level_is(c, "stopped")) {
+                        if (refused_in_vain(v->e, p->row.uid))
+                                return resource_repair(v, p,
+                                                       "visitors are refused, though it says "
+                                                       "that it is ready",
+                                                       reterr);
                         part_calm(p);
                         if (streq(p->row.type, "network") &&
                             map_put(v->e->sound, p->row.uid, v->e) < 0)

@@ -170,6 +170,7 @@ struct Engine {
         Map *patience; /* uid -> Patience, owned (trouble.c) */
         Map *sound;    /* uids of networks that were proved since the start */
         Map *looked;  /* uid -> int64_t, owned: boot time when a removal last saw it (resource.c) */
+        Map *refused; /* uid -> Refused, owned (refused.c) */
         Map *watches; /* provider -> Watch, owned */
         Map *lists;   /* provider -> ListEnd, owned */
         Map *parsed;  /* parsed.c */
@@ -224,6 +225,11 @@ int parsed_graph(Engine *e, const char *environment_id, int64_t number, const ch
 int parsed_node(Engine *e, const char *uid, const char *text, GraphNode **ret, Error *reterr);
 /* At the end of a turn; all: nothing is kept. */
 void parsed_forget(Engine *e, bool all);
+
+/* ---- refused.c ---- */
+void refused_visitor(Engine *e, const char *environment_id);
+/* Its inspection says that it is ready, and visitors were refused before and after: true once. */
+bool refused_in_vain(Engine *e, const char *uid);
 
 /* ---- view.c ---- */
 int view_load(Engine *e, Look *look, View *ret, Error *reterr);

@@ -97,7 +97,9 @@ static int check_add(EngineVerify *v, const json_t *one, const char *provider) {
         return str_replace(&c->provider, provider);
 }
 
-static int checks_make(EngineVerify *v, const json_t *resources) {
+/* Those of the receipt list what is left, and all others as well: a ledger that was put back has forgotten
+ * what they made for this environment since. */
+static int checks_make(EngineVerify *v, const json_t *resources, Error *reterr) {
         size_t n = json_array_size(resources), i = 0;
         auto_cleanup(strv_freep) char **providers = NULL;
         int r = 0;
@@ -114,6 +116,8 @@ static int checks_make(EngineVerify *v, const json_t *resources) {
                 if (r == 0 && !strv_contains(providers, provider))
                         r = strv_add(&providers, provider);
         }
+        if (r == 0)
+                r = list_providers(v->e, v->e->freeze_held != NULL, &providers, reterr);
         for (char **p = providers; r == 0 && p && *p; p++)
                 r = check_add(v, NULL, *p);
         return r;
@@ -247,7 +251,7 @@ int engine_verify(Engine *e, const Receipt *receipt, void (*done)(void *userdata
         if (r == 0)
                 r = str_replace(&v->label, receipt->label);
         if (r == 0)
-                r = checks_make(v, json_object_get(body, "resources"));
+                r = checks_make(v, json_object_get(body, "resources"), reterr);
         if (r < 0) {
                 verify_free(v);
                 return r;

@@ -140,12 +140,52 @@ static void test_what_was_made_after_the_copy_is_found(void **state) {
         assert_null(map_get(f->things, uid));
 }
 
+static void on_verified(void *userdata, json_t *report) {
+        *(json_t **) userdata = report;
+}
+
+/* What the forgotten days have made is no resource of any receipt: all providers are asked what they have. */
+static void test_a_receipt_is_held_against_all_providers(void **state) {
+        auto_cleanup(environment_done) Environment env = { 0 };
+        auto_cleanup(receipt_done) Receipt receipt = { 0 };
+        json_auto_t *report = NULL;
+        EngineVerify *verify;
+        Fixture *f = *state;
+        bool volume = false;
+        char copy[64];
+        json_t *one;
+        size_t i;
+
+        push(f, "login", E_COMMIT);
+        settle(f);
+        take_copy(f, copy);
+        push(f, "login", A_COMMIT); /* this one has a volume */
+        settle(f);
+        put_back(f, copy);
+        assert_int_equal(engine_freeze(f->engine, NULL, false, NULL, NULL), 0);
+        assert_int_equal(engine_down(f->engine, NULL, "login--shop", NULL), 0);
+        settle(f);
+        get(f, "login", &env);
+        assert_int_equal(env.state, ENV_GONE);
+        assert_int_equal(ledger_receipt_get(f->ledger, env.id, &receipt, NULL), 0);
+        assert_null(strstr(receipt.body, "volume"));
+        f->list_complete = true;
+        assert_int_equal(engine_verify(f->engine, &receipt, on_verified, &report, &verify, NULL),
+                         0);
+        settle(f);
+        assert_non_null(report);
+        json_array_foreach(json_object_get(report, "lists"), i, one)
+                volume = volume || streq(text(one, "provider"), "volume");
+        assert_true(volume);
+}
+
 int main(void) {
 #define WITH(test) cmocka_unit_test_setup_teardown(test, set_up_anchored, tear_down)
         static const struct CMUnitTest tests[] = {
                 WITH(test_nothing_is_removed_before_the_release),
                 WITH(test_deadlines_move_by_what_was_lost),
                 WITH(test_what_was_made_after_the_copy_is_found),
+                WITH(test_a_receipt_is_held_against_all_providers),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);

@@ -94,6 +94,38 @@ static void test_a_push_tries_at_once_what_has_failed(void **state) {
         assert_int_equal(env.live_generation, 2);
 }
 
+static void refuse(Fixture *f, const char *branch, unsigned times) {
+        auto_cleanup(environment_done) Environment env = { 0 };
+        FrontEvents front = engine_front_events(f->engine);
+
+        get(f, branch, &env);
+        for (unsigned i = 0; i < times; i++) {
+                front.on_refused(front.userdata, env.id);
+                settle(f);
+        }
+}
+
+/* It says that it is ready, and its address is not what the ledger knows: made again, which tells it, once. */
+static void test_who_is_refused_in_vain_has_it_made_again(void **state) {
+        Fixture *f = *state;
+
+        push(f, "login", A_COMMIT);
+        settle(f);
+        calls_forget(f);
+        refuse(f, "login", 2);
+        assert_int_equal(calls(f, "inspect", "workload"), 2);
+        assert_int_equal(calls(f, "provision", NULL), 0);
+        refuse(f, "login", 5);
+        assert_int_equal(calls(f, "provision", "workload"), 1);
+        assert_int_equal(calls(f, "provision", NULL), 1);
+        pass(f, LIMIT_REPAIR_CALM_MS + 1000);
+        refuse(f, "login", 2);
+        assert_int_equal(calls(f, "provision", "workload"), 1);
+        refuse(f, "login", 1);
+        assert_int_equal(calls(f, "provision", "workload"), 2);
+        assert_int_equal(map_size(f->things), 4);
+}
+
 /* What the ledger says of a thing may be a month old. */
 static void test_what_is_to_go_is_seen_first(void **state) {
         char uid[ID_SIZE];
@@ -161,6 +193,7 @@ int main(void) {
                 WITH(test_a_push_to_what_sleeps_is_use),
                 WITH(test_no_lease_ends_while_the_ledger_is_unwell),
                 WITH(test_a_push_tries_at_once_what_has_failed),
+                WITH(test_who_is_refused_in_vain_has_it_made_again),
                 WITH(test_what_is_to_go_is_seen_first),
                 WITH(test_a_look_before_a_removal_grows_old),
                 WITH(test_a_list_brings_nothing_back_that_was_taken_down),
