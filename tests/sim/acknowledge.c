@@ -123,6 +123,10 @@ static void lost_freeze(Sim *s, const Acknowledgement *a, Lease *lease) {
         s->drift_ms += LIMIT_CLOCK_STEP_MS;
 }
 
+static void kept_orphan(Sim *s, const Acknowledgement *a, Lease *lease) {
+        assert(map_put(s->asked, a->environment, s) == 0);
+}
+
 static const struct {
         void (*kept)(Sim *s, const Acknowledgement *a, Lease *lease);
         void (*lost)(Sim *s, const Acknowledgement *a, Lease *lease);
@@ -141,6 +145,7 @@ static const struct {
         [ACK_WAKE] = { kept_wake, lost_lease, OF_LEASE },
         [ACK_SLEEP] = { kept_sleep, kept_sleep, OF_LEASE },
         [ACK_FREEZE] = { kept_freeze, lost_freeze, OF_ALL },
+        [ACK_ORPHAN] = { kept_orphan, lost_lease, OF_ALL },
         [ACK_UNFREEZE] = { kept_unfreeze, lost_freeze, OF_ALL },
 };
 

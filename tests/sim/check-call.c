@@ -78,6 +78,13 @@ static void check_below(Sim *s, const Resource *r, unsigned depth) {
                        0);
 }
 
+static void check_looked(Sim *s, const ProviderCall *call, const char *uid) {
+        if (streq(call->verb, "deprovision") && !map_get(s->looked, uid))
+                sim_violation(s, "between intent and call the live thing is seen",
+                              "deprovision of %s, which was not inspected just before", uid);
+        map_remove(s->looked, uid);
+}
+
 void check_call(Sim *s, const ProviderCall *call) {
         static const char *const changing[] = { "provision", "deprovision", "sleep", "wake" };
         const char *uid = json_string_value(
@@ -97,15 +104,15 @@ void check_call(Sim *s, const ProviderCall *call) {
         if (ledger_is_open(s->ledger))
                 sim_violation(s, "commit the intent, act, commit the outcome",
                               "%s is called inside a transaction", call->verb);
+        if (ledger_resource_get(s->ledger, uid, &r, NULL) < 0 || r.state == RES_REMOVED) {
+                check_orphan_call(s, call, uid);
+                check_looked(s, call, uid);
+                return;
+        }
         assert(ledger_intent_each_open(s->ledger, find_intent, &intents, NULL) == 0);
         if (changes && intents.found != 1)
                 sim_violation(s, "commit the intent, act, commit the outcome",
                               "%s of %s has no open intent", call->verb, uid);
-        if (ledger_resource_get(s->ledger, uid, &r, NULL) < 0) {
-                sim_violation(s, "nothing leaks", "%s of %s, which is not in the ledger",
-                              call->verb, uid);
-                return;
-        }
         sim_say(s, "  %s of %s '%s' generation %lld, %s%s%s, tries %lld", call->verb, r.type, r.key,
                 (long long) r.generation, res_state_to_string(r.state),
                 r.inspect ? ", to be inspected" : "", r.emptied ? ", emptied" : "",
@@ -115,10 +122,7 @@ void check_call(Sim *s, const ProviderCall *call) {
                               uid);
         if (streq(call->verb, "deprovision"))
                 check_removal(s, &r);
-        if (streq(call->verb, "deprovision") && !map_get(s->looked, uid))
-                sim_violation(s, "between intent and call the live thing is seen",
-                              "deprovision of %s, which was not inspected just before", uid);
-        map_remove(s->looked, uid);
+        check_looked(s, call, uid);
         if (streq(call->verb, "deprovision") || streq(call->verb, "sleep"))
                 check_front_leaves(s, call->verb, uid);
         if (streq(call->verb, "wake"))

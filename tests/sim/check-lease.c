@@ -254,7 +254,7 @@ static void follow(Sim *s, Lease *l, const Environment *env) {
 }
 
 /* "A new or tightened policy never makes anything due at once." */
-static void follow_policy(Sim *s, Lease *l, const Environment *env) {
+void lease_follow_policy(Sim *s, Lease *l, const Environment *env) {
         bool changed = false;
 
         for (int kind = 0; kind < _REAPER_CLOCK_KIND_MAX; kind++) {
@@ -274,7 +274,7 @@ void check_lease(Sim *s, Lease *l, const Environment *env) {
                 check_deletion(s, l, env);
         if (!going) {
                 follow(s, l, env);
-                follow_policy(s, l, env);
+                lease_follow_policy(s, l, env);
                 check_late(s, l, env);
         }
         l->state = env->state;

@@ -108,6 +108,7 @@ void check_at_rest(Sim *s) {
                 forge_is_followed(s, i);
         }
         orphans_are_recorded(s);
+        check_orphans_at_rest(s);
         check_secrets(s);
 }
 

@@ -126,6 +126,8 @@ void copy_put_back(Sim *s) {
                 s->moved_unsure = s->moved_unsure || s->copy_facts->held;
         }
         world_orphan_all(s);
+        if (older)
+                orphans_put_back(s);
         kind = s->kind_step;
         s->kind_step = true; /* the front tells of no visits that would move a clock */
         assert(ledger_environment_each(s->ledger, NULL, true, note_left, s, NULL) == 0);

@@ -244,6 +244,8 @@ void people_act(Sim *s) {
         for (what = sim_below(s, all); what >= acts[i].weight; i++)
                 what -= acts[i].weight;
         acts[i].act(s, branch);
+        if (s->wide && sim_percent(s, 12))
+                admin_act(s, branch);
 }
 
 void people_down_all(Sim *s) {

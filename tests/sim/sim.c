@@ -176,6 +176,7 @@ void sim_stop(Sim *s, bool killed) {
         receipt_forget(s, false);
         s->forge.stale_ms = 0; /* a list that is being made ends with the daemon */
         s->engine = engine_free(s->engine);
+        s->verify = NULL;
         map_free(s->looked);
         s->looked = map_new(NULL);
         assert(s->looked);
@@ -219,6 +220,7 @@ static void machine_starts(Sim *s) {
         stay_down(s, 120000);
         check_step_missed(s);
         s->boot_ms = 1000;
+        s->boot_seen = false;
         s->rest_boot_ms = 0;
         s->storm_until_boot_ms = 0;
         for (Echo *e = s->echoes; e; e = e->next)
@@ -231,8 +233,11 @@ void sim_crash(Sim *s) {
         sim_stop(s, true);
         if (sim_percent(s, 20)) /* the machine, not only the daemon */
                 machine_starts(s);
-        else
+        else {
                 stay_down(s, 5000);
+                if (!s->boot_seen) /* nothing was written down since the machine started */
+                        check_step_missed(s);
+        }
         sim_say(s, "CRASH and start again");
         sim_start(s);
         /* What was committed before a crash is seen before anything new is promised. */
@@ -257,6 +262,7 @@ void sim_turn(Sim *s) {
                 return;
         }
         if (r == 0) {
+                s->boot_seen = true;
                 check_step_seen(s);
                 receipt_told(s);
         }
@@ -343,6 +349,8 @@ void sim_set_up(Sim *s, uint64_t seed, bool trace) {
         s->things = world_things();
         s->foreign_seen = map_new(NULL);
         s->looked = map_new(NULL);
+        s->wished = map_new(NULL);
+        s->asked = map_new(NULL);
         s->removing = map_new(NULL);
         s->removed = map_new(NULL);
         s->leases = map_new(free);
@@ -351,9 +359,12 @@ void sim_set_up(Sim *s, uint64_t seed, bool trace) {
         s->left_ms = map_new(free);
         s->in_use = map_new(NULL);
         snprintf(s->boot_id, sizeof(s->boot_id), "boot-0");
+        s->boot_seen = true;
         snprintf(s->anchor, sizeof(s->anchor), "%s/anchor-%d", store_folder(), (int) getpid());
         s->store = store_new();
         assert(config_default(&s->config, NULL) == 0);
+        s->usual_clocks = s->config->clocks;
+        s->wide = seed >= WIDE_SEEDS;
 }
 
 void sim_tear_down(Sim *s) {
@@ -365,6 +376,9 @@ void sim_tear_down(Sim *s) {
         world_done(s);
         map_free(s->foreign_seen);
         map_free(s->looked);
+        map_free(s->wished);
+        map_free(s->asked);
+        json_decref(s->verified);
         map_free(s->removing);
         map_free(s->removed);
         map_free(s->leases);
@@ -395,11 +409,15 @@ static void rest(Sim *s, unsigned number) {
         s->quiet_world = true;
         chance_begin(s, number);
         s->rest_boot_ms = s->boot_ms;
+        if (s->wide)
+                policy_back(s);
         steps_come_to_rest(s, number == REST_STEP);
         check_everything(s);
         check_at_rest(s);
         if (s->n_violations == 0 && number == REST_STEP)
                 rest_people(s);
+        if (s->n_violations == 0 && s->wide)
+                check_verified(s);
 }
 
 void sim_run(Sim *s, const Scenario *scenario) {

@@ -130,6 +130,7 @@ typedef enum AckKind {
         ACK_SLEEP,
         ACK_FREEZE,
         ACK_UNFREEZE,
+        ACK_ORPHAN, /* environment: its uid */
         _ACK_MAX,
 } AckKind;
 
@@ -173,6 +174,9 @@ typedef struct Forge {
         unsigned n_commits; /* so far: names of commits */
 } Forge;
 
+/* Scenarios that were kept before admins were about have smaller seeds, and stay as they were. */
+#define WIDE_SEEDS 5000000
+
 typedef struct Sim {
         uint64_t seed, state;               /* chance of the present step */
         uint64_t engine_state;              /* chance handed to the engine */
@@ -196,6 +200,7 @@ typedef struct Sim {
         int64_t arm_boot_ms;   /* when the engine's timer fires; INT64_MAX: off */
         bool wanted;
         unsigned boots;
+        bool boot_seen; /* a turn was committed since the machine started */
         char boot_id[24], anchor[96];
 
         struct Store *store, *copy; /* the database; an old copy of it */
@@ -205,9 +210,15 @@ typedef struct Sim {
         Engine *engine;
         Map *things; /* uid -> Thing */
         Map *removing,
-                *removed;  /* uids that a removal really removed; it is committed that it did */
-        Map *foreign_seen; /* uids whose inspection showed somebody else's marker */
-        Map *looked;       /* uids that were inspected since something was last done to them */
+                *removed;     /* uids that a removal really removed; it is committed that it did */
+        Map *foreign_seen;    /* uids whose inspection showed somebody else's marker */
+        Map *wished, *asked;  /* uids of orphans: somebody wished them away; it was acknowledged */
+        EngineVerify *verify; /* under way */
+        char verifying[ID_SIZE];
+        json_t *verified; /* the last report; owned */
+        ConfigClocks usual_clocks;
+        bool wide;   /* admins are about */
+        Map *looked; /* uids that were inspected since something was last done to them */
         Work *work;
         Echo *echoes;
         int64_t next_port;
@@ -332,6 +343,14 @@ void forge_deliver_again(Sim *s);
 void forge_compare(Sim *s);
 void forge_catch_up(Sim *s); /* all that is late arrives, and the lists are whole */
 
+/* ---- admin.c ---- */
+void admin_act(Sim *s, unsigned branch);
+void orphans_put_back(Sim *s);
+void check_orphan_call(Sim *s, const ProviderCall *call, const char *uid);
+void check_orphans_at_rest(Sim *s);
+void policy_back(Sim *s); /* as it was at first */
+void check_verified(Sim *s);
+
 /* ---- acknowledge.c ---- */
 void acknowledge(Sim *s, Acknowledgement a);
 void acknowledge_of(Sim *s, AckKind kind, const char *environment);
@@ -386,6 +405,7 @@ Lease *lease_get(Sim *s, const char *environment); /* begins one */
 int64_t lease_held(const Lease *l);                /* by a pin or an extension, until */
 Map *leases_copy(const Map *leases);
 void leases_lose(Sim *s, Map *before); /* an old ledger was put back, with these */
+void lease_follow_policy(Sim *s, Lease *lease, const Environment *env);
 void leases_move(Sim *s, int64_t by_ms);
 void check_lease(Sim *s, Lease *lease, const Environment *env);
 void check_at_rest(Sim *s);
