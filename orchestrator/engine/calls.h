@@ -62,6 +62,7 @@ json_t *list_ends_json(Engine *e);
 /* A list of this provider that begins from now on: one that is about to be asked will do. */
 int list_start_fresh(Engine *e, const char *provider);
 int list_start_all(Engine *e, Error *reterr);
+bool ever_put_back(const Engine *e);
 int list_start_known(Engine *e, Error *reterr); /* also of providers that have nothing living */
 /* Added to the names that are there: providers of what lives; known: those of all definitions too. */
 int list_providers(Engine *e, bool known, char ***providers, Error *reterr);

@@ -80,7 +80,6 @@ static int collect_provider(void *userdata, const Resource *r) {
 int list_providers(Engine *e, bool known, char ***providers, Error *reterr) {
         int r = ledger_resource_each(e->ledger, NULL, false, collect_provider, providers, reterr);
 
-        /* Of a ledger that was put back nobody knows what it has forgotten, and where that is. */
         for (size_t i = 0; r == 0 && known && i < e->config->n_definitions; i++)
                 if (!strv_contains(*providers, e->config->definitions[i].provider))
                         r = strv_add(providers, e->config->definitions[i].provider);
@@ -98,8 +97,14 @@ static int list_start_of(Engine *e, bool known, Error *reterr) {
         return r;
 }
 
+/* Of a ledger that was put back nobody knows what it has forgotten, and where that is, also long after it
+ * was released. */
+bool ever_put_back(const Engine *e) {
+        return e->freeze_held != NULL;
+}
+
 int list_start_all(Engine *e, Error *reterr) {
-        return list_start_of(e, e->held, reterr);
+        return list_start_of(e, ever_put_back(e), reterr);
 }
 
 int list_start_known(Engine *e, Error *reterr) {

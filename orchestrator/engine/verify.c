@@ -117,7 +117,7 @@ static int checks_make(EngineVerify *v, const json_t *resources, Error *reterr) 
                         r = strv_add(&providers, provider);
         }
         if (r == 0)
-                r = list_providers(v->e, v->e->freeze_held != NULL, &providers, reterr);
+                r = list_providers(v->e, ever_put_back(v->e), &providers, reterr);
         for (char **p = providers; r == 0 && p && *p; p++)
                 r = check_add(v, NULL, *p);
         return r;

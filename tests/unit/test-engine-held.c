@@ -20,6 +20,16 @@ static void wait_for(Fixture *f, int64_t ms) {
         settle(f);
 }
 
+static bool lists_have(const json_t *report, const char *provider) {
+        json_t *one;
+        size_t i;
+
+        json_array_foreach(json_object_get(report, "lists"), i, one)
+                if (streq(text(one, "provider"), provider))
+                        return true;
+        return false;
+}
+
 static void take_copy(Fixture *f, char copy[64]) {
         snprintf(copy, 64, "%s/copy", f->dir);
         assert_int_equal(ledger_backup(f->ledger, copy, NULL), 0);
@@ -140,6 +150,31 @@ static void test_what_was_made_after_the_copy_is_found(void **state) {
         assert_null(map_get(f->things, uid));
 }
 
+/* The first list may be lost in a crash, and nothing that lives may be of that provider. */
+static void test_what_was_forgotten_is_looked_for_at_each_start(void **state) {
+        json_auto_t *before = NULL, *after = NULL;
+        Fixture *f = *state;
+        char copy[64];
+
+        push(f, "login", E_COMMIT); /* no volume */
+        settle(f);
+        take_copy(f, copy);
+        push(f, "other", E_COMMIT);
+        settle(f);
+        daemon_killed(f);
+        daemon_up(f);
+        settle(f);
+        assert_int_equal(engine_orphans(f->engine, &before, NULL), 0);
+        assert_false(lists_have(before, "volume"));
+        put_back(f, copy);
+        assert_int_equal(engine_freeze(f->engine, NULL, false, NULL, NULL), 0);
+        daemon_killed(f);
+        daemon_up(f);
+        settle(f);
+        assert_int_equal(engine_orphans(f->engine, &after, NULL), 0);
+        assert_true(lists_have(after, "volume"));
+}
+
 static void on_verified(void *userdata, json_t *report) {
         *(json_t **) userdata = report;
 }
@@ -151,10 +186,7 @@ static void test_a_receipt_is_held_against_all_providers(void **state) {
         json_auto_t *report = NULL;
         EngineVerify *verify;
         Fixture *f = *state;
-        bool volume = false;
         char copy[64];
-        json_t *one;
-        size_t i;
 
         push(f, "login", E_COMMIT);
         settle(f);
@@ -174,9 +206,7 @@ static void test_a_receipt_is_held_against_all_providers(void **state) {
                          0);
         settle(f);
         assert_non_null(report);
-        json_array_foreach(json_object_get(report, "lists"), i, one)
-                volume = volume || streq(text(one, "provider"), "volume");
-        assert_true(volume);
+        assert_true(lists_have(report, "volume"));
 }
 
 int main(void) {
@@ -185,6 +215,7 @@ int main(void) {
                 WITH(test_nothing_is_removed_before_the_release),
                 WITH(test_deadlines_move_by_what_was_lost),
                 WITH(test_what_was_made_after_the_copy_is_found),
+                WITH(test_what_was_forgotten_is_looked_for_at_each_start),
                 WITH(test_a_receipt_is_held_against_all_providers),
         };
 
