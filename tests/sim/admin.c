@@ -118,6 +118,9 @@ static int follow_one(void *userdata, const Environment *env) {
 static void policy_set(Sim *s, const ConfigClocks *clocks) {
         assert(ledger_environment_each(s->ledger, NULL, false, follow_one, s, NULL) == 0);
         s->config->clocks = *clocks;
+        map_free(s->left_ms); /* by the lengths before */
+        s->left_ms = map_new(free);
+        assert(s->left_ms);
         assert(ledger_environment_each(s->ledger, NULL, false, follow_one, s, NULL) == 0);
         engine_set_config(s->engine, s->config);
 }
@@ -133,6 +136,10 @@ static void policy_change(Sim *s) {
         int64_t *const clocks[] = { &c.sleep_after_idle, &c.delete_after_asleep,
                                     &c.delete_after_age, &c.delete_after_close };
         unsigned kind = sim_below(s, N_ELEMENTS(clocks));
+
+        sim_turns(s); /* what begins in the same turn has no lengths before */
+        if (ledger_is_open(s->ledger))
+                return;
 
         *clocks[kind] = lengths[kind][sim_below(s, 3)];
         sim_say(s, "the policy changes: %s is %lld s", reaper_clock_to_string((int) kind),
