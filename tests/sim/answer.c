@@ -275,7 +275,8 @@ static void answer_list(Sim *s, const Work *w) {
                 if (!streq(t->provider, w->provider) || (partial && sim_percent(s, 50)))
                         continue;
                 times = sim_trouble(s, 5) ? 2 : 1;
-                t->shown = t->shown || (t->orphan && s->quiet_world);
+                /* A list for somebody who verifies a receipt changes nothing. */
+                t->shown = t->shown || (t->orphan && s->quiet_world && !s->verify);
                 while (times-- > 0)
                         list_item(s, w,
                                   json_pack("{s:s, s:s, s:s, s:s, s:s}", "uid", t->uid, "marker",

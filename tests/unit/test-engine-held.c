@@ -168,6 +168,7 @@ static void test_what_was_forgotten_is_looked_for_at_each_start(void **state) {
         assert_false(lists_have(before, "volume"));
         put_back(f, copy);
         assert_int_equal(engine_freeze(f->engine, NULL, false, NULL, NULL), 0);
+        turns(f);
         daemon_killed(f);
         daemon_up(f);
         settle(f);
