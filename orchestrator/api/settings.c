@@ -14,7 +14,7 @@ static char *fault_line(const SpecFault *f) {
         auto_strbuf b = { 0 };
 
         strbuf_addf(&b, "%s:%u:%u: %s", f->file, f->line, f->column, f->message);
-        if (f->hint)
+        if (f->hint && !strstr(f->message, f->hint))
                 strbuf_addf(&b, " (%s)", f->hint);
         return strbuf_take(&b);
 }
@@ -29,7 +29,7 @@ static void log_faults(const SpecFaults *faults) {
                 log_error("... and %zu more", faults->n_dropped);
 }
 
-/* Reads the file, or the defaults without one. Faults are logged, the first is in reterr. */
+/* Reads the file, or the defaults without one. A fault is in reterr; of several each is logged as well. */
 static int settings_read(const char *path, Config **ret, Error *reterr) {
         auto_cleanup(spec_faults_done) SpecFaults faults = { 0 };
         auto_cleanup(freep) char *text = NULL;
@@ -43,12 +43,18 @@ static int settings_read(const char *path, Config **ret, Error *reterr) {
                 return r;
         r = config_parse(path, text, size, ret, &faults, reterr);
         if (r < 0) {
-                log_faults(&faults);
-                if (faults.n_items > 0) {
-                        auto_cleanup(freep) char *line = fault_line(&faults.items[0]);
+                size_t n = faults.n_items + faults.n_dropped;
+                auto_cleanup(freep) char *line =
+                        faults.n_items > 0 ? fault_line(&faults.items[0]) : NULL;
 
+                if (n > 1)
+                        log_faults(&faults);
+                if (line) {
                         error_done(reterr);
-                        error_set(reterr, r, "%s", line ?: "out of memory");
+                        if (n > 1)
+                                error_set(reterr, r, "%zu faults, the first: %s", n, line);
+                        else
+                                error_set(reterr, r, "%s", line);
                 }
         }
         return r;

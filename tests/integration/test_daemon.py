@@ -155,7 +155,11 @@ def test_a_daemon_with_a_bad_configuration_does_not_start(lonely):
     lonely.config_file.write_text("clocks: 3\n")
     lonely.start(wait=False)
     assert lonely.process.wait(30) == 2
-    assert f"{lonely.config_file}:1:" in lonely.log_text()
+    assert lonely.log_text().count(f"{lonely.config_file}:1:") == 1
+    lonely.config_file.write_text("clocks: 3\nlissten: x\n")
+    lonely.start(wait=False)
+    assert lonely.process.wait(30) == 2
+    assert f"{lonely.config_file}:2:" in lonely.log_text() and "2 faults" in lonely.log_text()
     lonely.configure({})
 
 
