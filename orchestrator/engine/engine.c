@@ -114,6 +114,10 @@ static int resume_intents(Engine *e, Error *reterr) {
                 auto_cleanup(resource_done) Resource res = { 0 };
 
                 r = ledger_resource_get(e->ledger, open.items[i].resource_uid, &res, reterr);
+                if (r == -EBADMSG) { /* spoilt: the intent stays open, nothing goes on from it */
+                        error_done(reterr);
+                        continue;
+                }
                 if (r < 0)
                         return r;
                 res.inspect = true;

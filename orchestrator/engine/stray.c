@@ -143,6 +143,8 @@ static int see_stranger(Sweep *s, const json_t *item, Error *reterr) {
         auto_cleanup(resource_done) Resource known = { 0 };
         int r = ledger_resource_get(s->e->ledger, uid ? uid : "", &known, NULL);
 
+        if (r == -EBADMSG)
+                return 0; /* its row is spoilt, but it has one */
         if (r < 0 && r != -ENOENT)
                 return error_set(reterr, r, "Cannot look for the resource %s", uid);
         if (r == -ENOENT)
@@ -232,8 +234,11 @@ static int verdict(StrayVerdict *v, const char *word, const char *fmt, ...) {
 /* The uid is a resource's that lives, and this is not that resource. */
 static bool judge_other(Engine *e, const Stray *s, StrayVerdict *ret) {
         auto_cleanup(resource_done) Resource known = { 0 };
+        int r = ledger_resource_get(e->ledger, s->uid, &known, NULL);
 
-        if (ledger_resource_get(e->ledger, s->uid, &known, NULL) < 0 || known.state == RES_REMOVED)
+        if (r < 0 && r != -ENOENT)
+                return verdict(ret, "uncertain", "what the ledger has of it cannot be read") == 0;
+        if (r < 0 || known.state == RES_REMOVED)
                 return false;
         if (streq(known.provider, s->provider))
                 return verdict(ret, "uncertain",

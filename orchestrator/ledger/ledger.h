@@ -283,7 +283,8 @@ int ledger_generation_each_open(Ledger *l, const char *environment_id,
                                 int (*func)(void *userdata, const Generation *g), void *userdata,
                                 Error *reterr);
 int ledger_resource_get(Ledger *l, const char *uid, Resource *ret, Error *reterr);
-/* environment_id NULL: all living ones; removed: also removed ones. */
+/* environment_id NULL: those of all environments, without rows that cannot be read (told of once), so nothing
+ * may be concluded from a row that does not come; removed: also removed ones. */
 int ledger_resource_each(Ledger *l, const char *environment_id, bool removed,
                          int (*func)(void *userdata, const Resource *r), void *userdata,
                          Error *reterr);

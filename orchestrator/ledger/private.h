@@ -31,8 +31,9 @@ struct Ledger {
         uint8_t signing_key[SIGN_KEY_BYTES];
         char signing_public[SIGN_PUBLIC_TEXT];
         char installation[ID_SIZE];
-        bool open;  /* the turn's transaction has begun */
-        int broken; /* a write of this turn failed in a way that may have lost others */
+        bool open;        /* the turn's transaction has begun */
+        bool told_spoilt; /* that a row cannot be read, once */
+        int broken;       /* a write of this turn failed in a way that may have lost others */
 
         char *anchor_path;  /* NULL: none is kept */
         bool placed;        /* its anchor says where it stands */
@@ -89,14 +90,23 @@ int row_bind(DbQuery *q, const Column *columns, size_t n, const void *row);
 void row_done(const Column *columns, size_t n, void *row, size_t size);
 
 /* For one kind of row: noun_load(), noun_done(), and walkers over a bound query, which they release. */
+/* Rows that cannot be read, left out of a walk over everybody's: one spoilt row must not stop all. */
+typedef struct Skipped {
+        unsigned n;
+        char first[64]; /* its name */
+} Skipped;
+
+void row_skip(DbQuery *q, Skipped *skipped, Error *reterr);
+
 #define DEFINE_ROW(type, noun, columns)                                                           \
         void noun##_done(type *row) {                                                             \
                 row_done(columns, N_ELEMENTS(columns), row, sizeof(type));                        \
         }                                                                                         \
                                                                                                   \
-        __attribute__((unused)) static int noun##_walk(DbQuery *bound,                            \
-                                                       int (*func)(void *, const type *),         \
-                                                       void *userdata, Error *reterr) {           \
+        /* With skipped, rows that cannot be read are left out and counted; else they end it. */  \
+        __attribute__((unused)) static int noun##_walk_on(DbQuery *bound, Skipped *skipped,       \
+                                                          int (*func)(void *, const type *),      \
+                                                          void *userdata, Error *reterr) {        \
                 auto_cleanup(db_query_donep) DbQuery *q = bound;                                  \
                 int r;                                                                            \
                                                                                                   \
@@ -104,6 +114,10 @@ void row_done(const Column *columns, size_t n, void *row, size_t size);
                         auto_cleanup(noun##_done) type row = { 0 };                               \
                                                                                                   \
                         r = row_load(q, columns, N_ELEMENTS(columns), &row, sizeof(row), reterr); \
+                        if (r == -EBADMSG && skipped) {                                           \
+                                row_skip(q, skipped, reterr);                                     \
+                                continue;                                                         \
+                        }                                                                         \
                         if (r < 0)                                                                \
                                 return r;                                                         \
                         r = func(userdata, &row);                                                 \
@@ -111,6 +125,12 @@ void row_done(const Column *columns, size_t n, void *row, size_t size);
                                 return r;                                                         \
                 }                                                                                 \
                 return r;                                                                         \
+        }                                                                                         \
+                                                                                                  \
+        __attribute__((unused)) static int noun##_walk(DbQuery *bound,                            \
+                                                       int (*func)(void *, const type *),         \
+                                                       void *userdata, Error *reterr) {           \
+                return noun##_walk_on(bound, NULL, func, userdata, reterr);                       \
         }                                                                                         \
                                                                                                   \
         /* 1 when there was a row. */                                                             \

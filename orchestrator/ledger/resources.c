@@ -2,6 +2,7 @@
  * resource's uid as context, so that a sealed value cannot be moved to another row. */
 #include <jansson.h>
 
+#include "orchestrator/base/log.h"
 #include "orchestrator/ledger/private.h"
 
 /* Who a resource is, and what changes. An update names only the latter: for one that named the key,
@@ -68,6 +69,20 @@ int ledger_resource_get(Ledger *l, const char *uid, Resource *ret, Error *reterr
         return r < 0 ? r : 0;
 }
 
+/* Over all environments: one spoilt row is told of once, and its own environment's looks say it too. */
+static int walk_all(Ledger *l, DbQuery *q, int (*func)(void *userdata, const Resource *r),
+                    void *userdata, Error *reterr) {
+        Skipped skipped = { 0 };
+        int r = resource_walk_on(q, &skipped, func, userdata, reterr);
+
+        if (skipped.n > 0 && !l->told_spoilt)
+                log_error("The ledger's row of resource %s%s cannot be read and is left out; its "
+                          "environment waits, and nothing of it is removed",
+                          skipped.first, skipped.n > 1 ? " and others" : "");
+        l->told_spoilt = l->told_spoilt || skipped.n > 0;
+        return r;
+}
+
 int ledger_resource_each(Ledger *l, const char *environment_id, bool removed,
                          int (*func)(void *userdata, const Resource *r), void *userdata,
                          Error *reterr) {
@@ -85,8 +100,9 @@ int ledger_resource_each(Ledger *l, const char *environment_id, bool removed,
         r = db_query(l->db, sql[environment_id != NULL][removed], &q, reterr);
         if (r < 0)
                 return r;
-        if (environment_id)
-                db_bind_text(q, 1, environment_id);
+        if (!environment_id)
+                return walk_all(l, q, func, userdata, reterr);
+        db_bind_text(q, 1, environment_id);
         return resource_walk(q, func, userdata, reterr);
 }
 
@@ -105,7 +121,7 @@ int ledger_resource_each_retry(Ledger *l, int64_t since_ms, int64_t now_ms,
                 return r;
         db_bind_int(q, 1, now_ms);
         db_bind_int(q, 2, since_ms);
-        return resource_walk(q, func, userdata, reterr);
+        return walk_all(l, q, func, userdata, reterr);
 }
 
 int ledger_resource_next_retry(Ledger *l, int64_t now_ms, int64_t *ret, Error *reterr) {

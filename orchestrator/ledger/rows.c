@@ -1,6 +1,7 @@
 /* Rows to structs and back. Each kind of row has one table of columns, in the order in which its
  * statements name them. */
 #include <jansson.h>
+#include <stdio.h>
 
 #include "orchestrator/ledger/private.h"
 
@@ -86,6 +87,12 @@ int row_load(DbQuery *q, const Column *columns, size_t n, void *row, size_t size
                 }
         }
         return 0;
+}
+
+void row_skip(DbQuery *q, Skipped *skipped, Error *reterr) {
+        if (skipped->n++ == 0)
+                snprintf(skipped->first, sizeof(skipped->first), "%s", db_text(q, 0) ?: "?");
+        error_done(reterr);
 }
 
 int row_bind(DbQuery *q, const Column *columns, size_t n, const void *row) {

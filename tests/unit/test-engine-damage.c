@@ -46,10 +46,43 @@ static void F02_clocks_unreadable_so_no_protection(void **state) {
         assert_state(f, "login", ENV_GONE);
 }
 
+/* One spoilt row is told of; its environment waits for somebody, and all others go on as ever. */
+static void test_one_spoilt_row_spoils_nothing_else(void **state) {
+        static const char *const bad[] = {
+                "UPDATE resource SET secret = '{}' WHERE type = 'workload' AND environment_id ="
+                " (SELECT id FROM environment WHERE branch = 'login')",
+                "UPDATE resource SET notes = '7' WHERE type = 'workload' AND environment_id ="
+                " (SELECT id FROM environment WHERE branch = 'login')",
+        };
+        Fixture *f = *state;
+
+        push(f, "login", A_COMMIT);
+        push(f, "other", A_COMMIT);
+        settle(f);
+        for (size_t i = 0; i < N_ELEMENTS(bad); i++) {
+                spoil(f, bad[i]);
+                daemon_up(f);
+                settle(f);
+                assert_state(f, "login", ENV_READY);
+                push(f, "other", i == 0 ? B_COMMIT : A_COMMIT);
+                settle_for(f, MS_PER_MINUTE);
+                assert_state(f, "other", ENV_READY);
+                assert_int_equal(map_size(f->things), 8);
+                spoil(f, "UPDATE resource SET secret = NULL, notes = NULL WHERE type = 'workload'");
+        }
+        daemon_up(f);
+        settle(f);
+        assert_int_equal(engine_down(f->engine, NULL, "login--shop", NULL), 0);
+        assert_int_equal(engine_down(f->engine, NULL, "other--shop", NULL), 0);
+        settle(f);
+        assert_int_equal(map_size(f->things), 0);
+}
+
 int main(void) {
 #define WITH(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
         static const struct CMUnitTest tests[] = {
                 WITH(F02_clocks_unreadable_so_no_protection),
+                WITH(test_one_spoilt_row_spoils_nothing_else),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);
