@@ -70,6 +70,7 @@ static void kept_extend(Sim *s, const Acknowledgement *a, Lease *lease) {
 }
 
 static void kept_use(Sim *s, const Acknowledgement *a, Lease *lease) {
+        lease->use_unsure = false;
         lease->used_ms = greater(lease->used_ms, a->at_ms);
 }
 
@@ -83,6 +84,10 @@ static void kept_sleep(Sim *s, const Acknowledgement *a, Lease *lease) {
 }
 
 static void lost_lease(Sim *s, const Acknowledgement *a, Lease *lease) {
+}
+
+static void lost_use(Sim *s, const Acknowledgement *a, Lease *lease) {
+        lease->use_unsure = true;
 }
 
 /* ---- of everything ---- */
@@ -141,8 +146,8 @@ static const struct {
         [ACK_DOWN] = { kept_down, lost_branch, OF_BRANCH },
         [ACK_PIN] = { kept_pin, lost_pin, OF_LEASE },
         [ACK_EXTEND] = { kept_extend, lost_lease, OF_LEASE },
-        [ACK_USE] = { kept_use, lost_lease, OF_LEASE },
-        [ACK_WAKE] = { kept_wake, lost_lease, OF_LEASE },
+        [ACK_USE] = { kept_use, lost_use, OF_LEASE },
+        [ACK_WAKE] = { kept_wake, lost_use, OF_LEASE },
         [ACK_SLEEP] = { kept_sleep, kept_sleep, OF_LEASE },
         [ACK_FREEZE] = { kept_freeze, lost_freeze, OF_ALL },
         [ACK_ORPHAN] = { kept_orphan, lost_lease, OF_ALL },
@@ -187,6 +192,8 @@ static void on_commit(void *userdata, int r, const Error *error) {
                 lost(s, a);
         else if (r == 0)
                 kinds[a->kind].kept(s, a, lease_of(s, a));
+        else if (a->kind == ACK_USE) /* a visit is not asked for twice: the next turn takes it up */
+                lost(s, a);
         s->releasing = s->releasing && a->kind != ACK_UNFREEZE;
         free(a);
 }

@@ -111,6 +111,13 @@ static int64_t length_of(Sim *s, const Environment *env, ReaperClockKind kind) {
         return wish > 0 ? wish : lengths[kind];
 }
 
+/* It may have begun after the last move. */
+static bool began_unsure(const Lease *l, ReaperClockKind kind) {
+        return kind == REAPER_DELETE_AFTER_CLOSE ? l->closed_unsure
+               : kind == REAPER_DELETE_AFTER_AGE ? false
+                                                 : l->use_unsure;
+}
+
 /* When this clock ends by what is known; INT64_MAX: it does not run. */
 static int64_t due(Sim *s, const Lease *l, const Environment *env, ReaperClockKind kind) {
         const int64_t since[_REAPER_CLOCK_KIND_MAX] = {
@@ -123,8 +130,7 @@ static int64_t due(Sim *s, const Lease *l, const Environment *env, ReaperClockKi
 
         if (since[kind] == 0)
                 return INT64_MAX;
-        if (since[kind] <= s->moved_at_ms &&
-            !(kind == REAPER_DELETE_AFTER_CLOSE && l->closed_unsure))
+        if (since[kind] <= s->moved_at_ms && !began_unsure(l, kind))
                 ends += s->moved_ms;
         if (kind == REAPER_SLEEP_AFTER_IDLE)
                 return ends;

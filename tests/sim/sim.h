@@ -107,6 +107,7 @@ typedef struct Promise {
 typedef struct Lease {
         int64_t created_ms, used_ms, asleep_ms, closed_ms;
         bool closed_unsure;                       /* when it was noticed is not known */
+        bool use_unsure;                          /* a use was perhaps noticed */
         int64_t pinned_ms, extended_ms;           /* until */
         int64_t lost_pinned_ms, lost_extended_ms; /* the same, before an old ledger was put back */
         int64_t lengths_ms[_REAPER_CLOCK_KIND_MAX]; /* of its clocks */
