@@ -76,8 +76,9 @@ void leases_move(Sim *s, int64_t by_ms) {
         size_t at = 0;
         Lease *l;
 
-        s->moved_ms += by_ms;
-        s->moved_at_ms = sim_now(s);
+        assert(s->moves.n < N_ELEMENTS(s->moves.items));
+        s->moves.items[s->moves.n].by_ms = by_ms;
+        s->moves.items[s->moves.n++].at_ms = sim_now(s);
         while ((l = map_next(s->leases, &at, NULL))) {
                 if (l->extended_ms > 0)
                         l->extended_ms += by_ms;
@@ -118,8 +119,16 @@ static bool began_unsure(const Lease *l, ReaperClockKind kind) {
                                                  : l->use_unsure;
 }
 
-/* When this clock ends by what is known; INT64_MAX: it does not run. */
-static int64_t due(Sim *s, const Lease *l, const Environment *env, ReaperClockKind kind) {
+/* Small steps are followed, and time may stand still: near a move it is not known what was before it. */
+static bool moved(const Sim *s, int64_t since_ms, int64_t at_ms, bool latest) {
+        int64_t slack = s->drift_ms + 1000;
+
+        return latest ? since_ms <= at_ms + slack : since_ms < at_ms - slack;
+}
+
+/* When this clock ends by what is known, at the earliest or latest; INT64_MAX: it does not run. */
+static int64_t due(Sim *s, const Lease *l, const Environment *env, ReaperClockKind kind,
+                   bool latest) {
         const int64_t since[_REAPER_CLOCK_KIND_MAX] = {
                 [REAPER_SLEEP_AFTER_IDLE] = l->used_ms,
                 [REAPER_DELETE_AFTER_ASLEEP] = l->asleep_ms ? later(l->asleep_ms, l->used_ms) : 0,
@@ -130,8 +139,9 @@ static int64_t due(Sim *s, const Lease *l, const Environment *env, ReaperClockKi
 
         if (since[kind] == 0)
                 return INT64_MAX;
-        if (since[kind] <= s->moved_at_ms && !began_unsure(l, kind))
-                ends += s->moved_ms;
+        for (size_t i = 0; i < s->moves.n && !began_unsure(l, kind); i++)
+                if (moved(s, since[kind], s->moves.items[i].at_ms, latest))
+                        ends += s->moves.items[i].by_ms;
         if (kind == REAPER_SLEEP_AFTER_IDLE)
                 return ends;
         if (l->policy_ms > 0)
@@ -160,7 +170,7 @@ static void check_reaped(Sim *s, Lease *l, const Environment *env) {
                               env->gone_why);
                 return;
         }
-        ends = due(s, l, env, kind);
+        ends = due(s, l, env, kind, false);
         l->rightly = ends <= sim_now(s) + slack;
         if (lease_held(l) > sim_now(s) + CLOCK_SLACK_MS)
                 sim_violation(s, "a pin or extension that was acknowledged wins",
@@ -208,7 +218,7 @@ static void check_deletion(Sim *s, Lease *l, const Environment *env) {
 
 /* Nobody asked for it: a clock did. */
 static void check_slept(Sim *s, const Lease *l, const Environment *env) {
-        int64_t ends = due(s, l, env, REAPER_SLEEP_AFTER_IDLE);
+        int64_t ends = due(s, l, env, REAPER_SLEEP_AFTER_IDLE, false);
 
         if (ends > sim_now(s) + VISIT_SLACK_MS + s->drift_ms)
                 sim_violation(s, "no sleep before a clock has ended", "%s has %lld s to go",
@@ -230,7 +240,7 @@ static void check_late(Sim *s, const Lease *l, const Environment *env) {
             s->moved_unsure || s->frozen || s->held)
                 return;
         for (int kind = 0; kind < _REAPER_CLOCK_KIND_MAX; kind++) {
-                int64_t ends = due(s, l, env, kind);
+                int64_t ends = due(s, l, env, kind, true);
 
                 if (kind == REAPER_SLEEP_AFTER_IDLE &&
                     (env->level != LEVEL_AWAKE || env->live_generation == 0))

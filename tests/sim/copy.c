@@ -10,7 +10,8 @@ typedef struct CopyFacts {
         int64_t newest, time_ms; /* its newest event */
         int64_t from_ms;         /* the same in promised time */
         Map *leases;
-        int64_t moved_ms, moved_at_ms, shift_ms;
+        int64_t shift_ms;
+        Moves moves;
         bool held;
 } CopyFacts;
 
@@ -40,8 +41,7 @@ void copy_take(Sim *s) {
         assert(s->copy_facts);
         memcpy(s->copy_facts->promises, s->promises, sizeof(s->promises));
         s->copy_facts->leases = leases_copy(s->leases);
-        s->copy_facts->moved_ms = s->moved_ms;
-        s->copy_facts->moved_at_ms = s->moved_at_ms;
+        s->copy_facts->moves = s->moves;
         s->copy_facts->shift_ms = s->shift_ms;
         s->copy_facts->held = s->held;
         s->copy_facts->newest = newest_event(s);
@@ -83,8 +83,7 @@ static void facts_back(Sim *s, bool older) {
                 return;
         memcpy(s->promises, f->promises, sizeof(s->promises));
         leases_lose(s, leases_copy(f->leases));
-        s->moved_ms = f->moved_ms;
-        s->moved_at_ms = f->moved_at_ms;
+        s->moves = f->moves;
         s->moved_unsure = s->moved_unsure || f->held;
         s->shift_ms = f->shift_ms;
         s->held_from_ms = f->from_ms;

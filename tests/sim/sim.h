@@ -135,6 +135,14 @@ typedef enum AckKind {
         _ACK_MAX,
 } AckKind;
 
+/* What began at at_ms or before ends by_ms later. */
+typedef struct Moves {
+        struct {
+                int64_t by_ms, at_ms;
+        } items[16];
+        size_t n;
+} Moves;
+
 /* An input that waits for its commit. */
 typedef struct Acknowledgement {
         struct Sim *sim;
@@ -241,9 +249,9 @@ typedef struct Sim {
         bool releasing;       /* somebody just does */
         Map *leases;          /* environment id -> Lease */
         int64_t died_ms;      /* when it was killed, while that is looked at; 0: at no other time */
-        int64_t moved_ms, moved_at_ms; /* as in the reaper's facts, in promised time */
-        bool moved_unsure;             /* a release was not acknowledged */
-        Map *front;                    /* host -> string: where the front leads it */
+        Moves moves;          /* of deadlines, in promised time */
+        bool moved_unsure;    /* a release was not acknowledged */
+        Map *front;           /* host -> string: where the front leads it */
         Map *left_ms; /* "environment id/clock" -> int64: what was left in the copy put back */
         int64_t released_true_ms;
         Map *in_use; /* environment id -> itself: the front's last word was "in use" or "not known" */
