@@ -2,7 +2,8 @@
  * copied, and by its own facts half of what lives may be due. So until somebody has looked, renewed what
  * must stay and released it, nothing is removed at all, not even what a newer commit replaced. At the
  * release every deadline moves by the time that the ledger has lost: an environment then has as long to
- * live as it had when the copy was taken. */
+ * live as it had when the copy was taken. And all that is ready is asked for again: what it was changed to
+ * meanwhile, and where it answers now, only its provider knows. */
 #include <inttypes.h>
 
 #include "orchestrator/base/time.h"
@@ -124,6 +125,30 @@ int held_load(Engine *e, Error *reterr) {
         return moves_load(e, reterr);
 }
 
+static int collect_ready(void *userdata, const Resource *r) {
+        return r->state == RES_READY ? strv_add(userdata, r->uid) : 0;
+}
+
+static int ask_again(Input *in, Error *reterr) {
+        auto_cleanup(strv_freep) char **uids = NULL;
+        int r;
+
+        r = ledger_resource_each(in->e->ledger, NULL, false, collect_ready, &uids, reterr);
+        for (char **uid = uids; r == 0 && uid && *uid; uid++) {
+                auto_cleanup(resource_done) Resource res = { 0 };
+
+                r = ledger_resource_get(in->e->ledger, *uid, &res, reterr);
+                if (r < 0)
+                        break;
+                res.inspect = true; /* it may be somebody else's by now */
+                res.applied = res.retry_ms = 0;
+                r = str_replace(&res.cause, "the ledger was put back: what it knows of it is old");
+                if (r == 0)
+                        r = ledger_resource_move(in->e->ledger, &res, RES_PROVISIONING, reterr);
+        }
+        return r;
+}
+
 int held_release(Input *in, int64_t *moved_ms, Error *reterr) {
         auto_cleanup(freep) char *text = NULL;
         json_auto_t *value = NULL;
@@ -137,6 +162,8 @@ int held_release(Input *in, int64_t *moved_ms, Error *reterr) {
         from = json_integer_value(json_object_get(value, "from_ms"));
         lost = from > 0 && from < e->now_ms ? e->now_ms - from : 0;
         r = deadlines_move(in, lost, e->now_ms, "which the ledger has lost", reterr);
+        if (r == 0)
+                r = ask_again(in, reterr);
         if (r < 0)
                 return r;
         if (json_object_set_new(value, "released_ms", json_integer(e->now_ms)) < 0)

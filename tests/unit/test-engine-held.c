@@ -176,6 +176,32 @@ static void test_what_was_forgotten_is_looked_for_at_each_start(void **state) {
         assert_true(lists_have(after, "volume"));
 }
 
+/* Where it answers and what it was changed to meanwhile only its provider knows; to make twice is once. */
+static void test_what_is_ready_is_asked_for_again(void **state) {
+        auto_cleanup(environment_done) Environment env = { 0 };
+        Fixture *f = *state;
+        char copy[64];
+
+        push(f, "login", A_COMMIT);
+        settle(f);
+        take_copy(f, copy);
+        push(f, "other", A_COMMIT);
+        settle(f);
+        put_back(f, copy);
+        settle(f);
+        calls_forget(f);
+        assert_int_equal(engine_freeze(f->engine, NULL, false, NULL, NULL), 0);
+        settle(f);
+        assert_int_equal(calls(f, "provision", "volume"), 1);
+        assert_int_equal(calls(f, "provision", "workload"), 1);
+        assert_int_equal(calls(f, "provision", NULL), 4);
+        assert_int_equal(calls(f, "inspect", NULL), 4); /* it may be somebody else's by now */
+        assert_int_equal(removals(f), 0);
+        get(f, "login", &env);
+        assert_int_equal(env.state, ENV_READY);
+        assert_answer(f, "login--shop", "direct");
+}
+
 static void on_verified(void *userdata, json_t *report) {
         *(json_t **) userdata = report;
 }
@@ -217,6 +243,7 @@ int main(void) {
                 WITH(test_deadlines_move_by_what_was_lost),
                 WITH(test_what_was_made_after_the_copy_is_found),
                 WITH(test_what_was_forgotten_is_looked_for_at_each_start),
+                WITH(test_what_is_ready_is_asked_for_again),
                 WITH(test_a_receipt_is_held_against_all_providers),
         };
 
