@@ -2,6 +2,7 @@
  * must not do: nothing that nobody wished away is removed, and looking changes nothing. */
 #include <stdio.h>
 
+#include "orchestrator/base/fault.h"
 #include "tests/sim/sim.h"
 
 /* ---- orphans ---- */
@@ -123,6 +124,7 @@ static void policy_set(Sim *s, const ConfigClocks *clocks) {
         assert(s->left_ms);
         assert(ledger_environment_each(s->ledger, NULL, false, follow_one, s, NULL) == 0);
         engine_set_config(s->engine, s->config);
+        sim_turns(s);
 }
 
 static void policy_change(Sim *s) {
@@ -137,9 +139,10 @@ static void policy_change(Sim *s) {
                                     &c.delete_after_age, &c.delete_after_close };
         unsigned kind = sim_below(s, N_ELEMENTS(clocks));
 
-        sim_turns(s); /* what begins in the same turn has no lengths before */
-        if (ledger_is_open(s->ledger))
-                return;
+        /* What begins in the same turn has no lengths before; a policy that no turn took up was none. */
+        s->dead_after = -1;
+        fault_arm("none", 0, 0);
+        sim_turns(s);
 
         *clocks[kind] = lengths[kind][sim_below(s, 3)];
         sim_say(s, "the policy changes: %s is %lld s", reaper_clock_to_string((int) kind),
@@ -148,8 +151,8 @@ static void policy_change(Sim *s) {
 }
 
 void policy_back(Sim *s) {
-        policy_set(s, &s->usual_clocks);
         sim_turns(s);
+        policy_set(s, &s->usual_clocks);
 }
 
 /* ---- receipts ---- */
