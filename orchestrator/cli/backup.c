@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -53,6 +54,14 @@ static int on_tick(void *userdata) {
         return 0;
 }
 
+/* In the daemon's own folder it could take the place of the ledger, or of the key. */
+static bool in_state(const char *state) {
+        auto_cleanup(freep) char *file = realpath(part_path, NULL), *folder = realpath(state, NULL);
+        const char *rest = file && folder ? str_after(file, folder) : NULL;
+
+        return rest && *rest == '/';
+}
+
 static int receive(Cli *cli, Receiver *x, HttpReply *reply, json_t **ret_status) {
         auto_error error = { 0 };
         HttpCall call = { .method = "GET",
@@ -65,6 +74,11 @@ static int receive(Cli *cli, Receiver *x, HttpReply *reply, json_t **ret_status)
 
         if (status != CLI_OK)
                 return status;
+        if (in_state(cli_string(*ret_status, "state_dir")))
+                return cli_fail(cli, CLI_REFUSED,
+                                "That is in the daemon's own folder %s; take another one, best on "
+                                "another disk",
+                                cli_string(*ret_status, "state_dir"));
         r = http_client_call(cli->client, &call, reply, &error);
         if (x->shown)
                 fprintf(stderr, "\r\033[K");

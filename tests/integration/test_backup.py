@@ -91,6 +91,18 @@ def test_what_is_there_is_replaced_only_with_force(shop):
     assert not list(shop.folder.glob("copy.db.*"))
 
 
+def test_the_daemons_own_folder_takes_none(shop):
+    state = shop.state
+    (state / "deeper").mkdir()
+    before = sorted(os.listdir(state))
+    for name in ("ledger.db", "copy.db", "deeper/copy.db", "deeper/../copy.db"):
+        done = shop.mayfly("backup", "--force", state / name)
+        assert done.returncode == 5 and "own folder" in done.stderr, done.stderr
+    assert sorted(os.listdir(state)) == before and not os.listdir(state / "deeper")
+    (state / "deeper").rmdir()
+    assert shop.api("GET", "/v1/status")[0] == 200
+
+
 def test_clients_that_leave_and_a_killed_daemon_leave_nothing(shop):
     for n in range(6):
         connection = UnixConnection(shop.socket, 30)
