@@ -405,6 +405,8 @@ static int hold(Ledger *l, Reason reason, const Anchor *a, const Found *f, int64
                                              (json_int_t) gap_ms, "missing", (json_int_t) missing),
                                    reterr);
         if (r == 0)
+                r = ledger_slots_skip(l, missing, reterr);
+        if (r == 0)
                 r = ledger_value_set(l, "copied", NULL, reterr);
         if (r == 0)
                 r = hold_event(l, sentence, missing, gap_ms, is_doubtful(reason), time_ms, reterr);

@@ -1,6 +1,10 @@
 /* "Living" here is what still owns its name: neither being deleted nor gone. Slots are owned longer,
  * until nothing is left in the world. */
+#include <stdio.h>
+
 #include "orchestrator/ledger/private.h"
+
+#define SLOTS_SKIPPED_MAX 10000
 
 /* Who an environment is, and what changes. An update names only the latter: for one that named the key,
  * SQLite would look through all rows of other tables that may refer to it. */
@@ -176,8 +180,10 @@ static int choose_slot(Ledger *l, int64_t *ret, Error *reterr) {
         int r;
 
         r = db_query(l->db,
-                     "SELECT min(s) FROM (SELECT 1 AS s UNION ALL SELECT slot + 1 FROM environment"
-                     " WHERE state != 'gone') WHERE s NOT IN"
+                     "WITH first(s) AS (SELECT coalesce((SELECT CAST(value AS INTEGER) FROM value"
+                     "  WHERE name = 'slots.from'), 1))"
+                     " SELECT min(s) FROM (SELECT s FROM first UNION ALL SELECT slot + 1"
+                     "  FROM environment, first WHERE state != 'gone' AND slot >= s) WHERE s NOT IN"
                      " (SELECT slot FROM environment WHERE state != 'gone')",
                      &q, reterr);
         if (r < 0)
@@ -187,6 +193,30 @@ static int choose_slot(Ledger *l, int64_t *ret, Error *reterr) {
                 return r;
         *ret = db_int(q, 0);
         return 0;
+}
+
+/* Each environment that was forgotten has left at least one event, so that many slots at most are in use
+ * that nobody knows of: by processes that run as their users, and files that are theirs. */
+int ledger_slots_skip(Ledger *l, int64_t missing, Error *reterr) {
+        auto_cleanup(db_query_donep) DbQuery *q = NULL;
+        char text[24];
+        int r;
+
+        r = db_query(l->db,
+                     "SELECT max(coalesce((SELECT max(slot) FROM environment), 0) + 1,"
+                     " coalesce((SELECT CAST(value AS INTEGER) FROM value"
+                     "  WHERE name = 'slots.from'), 0))",
+                     &q, reterr);
+        if (r < 0)
+                return r;
+        r = db_step(q, reterr);
+        if (r < 0)
+                return r;
+        if (missing <= 0 || missing > SLOTS_SKIPPED_MAX)
+                missing = SLOTS_SKIPPED_MAX;
+        snprintf(text, sizeof(text), "%lld", (long long) (db_int(q, 0) + missing));
+        db_query_done(TAKE(q));
+        return ledger_value_set(l, "slots.from", text, reterr);
 }
 
 int ledger_environment_insert(Ledger *l, Environment *e, Error *reterr) {

@@ -202,6 +202,34 @@ static void test_what_is_ready_is_asked_for_again(void **state) {
         assert_answer(f, "login--shop", "direct");
 }
 
+/* Processes and files of what was forgotten belong to its user, whose number goes by its slot. */
+static void test_what_was_forgotten_keeps_its_slot(void **state) {
+        auto_cleanup(environment_done) Environment lost = { 0 }, later = { 0 }, again = { 0 };
+        Fixture *f = *state;
+        char copy[64];
+
+        push(f, "login", A_COMMIT);
+        settle(f);
+        take_copy(f, copy);
+        for (unsigned i = 0; i < 4; i++) {
+                auto_cleanup(freep) char *branch = str_format("lost%u", i);
+
+                push(f, branch, A_COMMIT);
+                settle(f);
+        }
+        get(f, "lost3", &lost);
+        put_back(f, copy);
+        push(f, "later", A_COMMIT); /* held already */
+        settle(f);
+        get(f, "later", &later);
+        assert_true(later.slot > lost.slot);
+        assert_int_equal(engine_freeze(f->engine, NULL, false, NULL, NULL), 0);
+        push(f, "again", A_COMMIT);
+        settle(f);
+        get(f, "again", &again);
+        assert_true(again.slot > lost.slot && again.slot != later.slot);
+}
+
 static void on_verified(void *userdata, json_t *report) {
         *(json_t **) userdata = report;
 }
@@ -244,6 +272,7 @@ int main(void) {
                 WITH(test_what_was_made_after_the_copy_is_found),
                 WITH(test_what_was_forgotten_is_looked_for_at_each_start),
                 WITH(test_what_is_ready_is_asked_for_again),
+                WITH(test_what_was_forgotten_keeps_its_slot),
                 WITH(test_a_receipt_is_held_against_all_providers),
         };
 
