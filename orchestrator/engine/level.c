@@ -189,13 +189,18 @@ static bool refused_sleep(const Part *p) {
         return p->row.state == RES_READY && p->row.cause != NULL;
 }
 
+static bool any_refused(View *v) {
+        for (size_t i = 0; i < v->n_parts; i++)
+                if (is_live(v, v->parts[i]) && is_workload(v->parts[i]) &&
+                    refused_sleep(v->parts[i]) && !view_call(v, v->parts[i]))
+                        return true;
+        return false;
+}
+
 static int fall_step(View *v, Error *reterr) {
-        bool down = true, refused = false, one;
+        bool down = true, refused = any_refused(v), one;
         int r;
 
-        for (size_t i = 0; i < v->n_parts; i++)
-                refused = refused || (is_live(v, v->parts[i]) && is_workload(v->parts[i]) &&
-                                      refused_sleep(v->parts[i]) && !view_call(v, v->parts[i]));
         for (size_t i = 0; i < v->n_parts; i++) {
                 Part *p = v->parts[i];
 
@@ -306,12 +311,32 @@ static int wake_done(View *v, bool failed, Error *reterr) {
 
                 if (r < 0)
                         return r;
-                return level_move(v, LEVEL_FALLING, EVENT_ENVIRONMENT_FALLING,
-                                  "could not be woken and falls asleep again", reterr);
+                if (!any_refused(v))
+                        return level_move(v, LEVEL_FALLING, EVENT_ENVIRONMENT_FALLING,
+                                          "could not be woken and falls asleep again", reterr);
         }
         v->env.used_ms = v->e->now_ms;
         v->env.asleep_ms = 0;
-        return level_move(v, LEVEL_AWAKE, EVENT_ENVIRONMENT_AWAKE, "is awake", reterr);
+        return level_move(v, LEVEL_AWAKE, EVENT_ENVIRONMENT_AWAKE,
+                          failed ? "could neither be woken whole nor put to sleep, and stays awake"
+                                 : "is awake",
+                          reterr);
+}
+
+/* What was left asleep beside one that had failed wakes when that is well again. */
+static bool sleepers_may_wake(View *v) {
+        bool any = false;
+
+        for (size_t i = 0; i < v->n_parts; i++) {
+                Part *p = v->parts[i];
+
+                if (!is_live(v, p) || !is_workload(p))
+                        continue;
+                if (p->row.state != RES_READY && p->row.state != RES_ASLEEP)
+                        return false;
+                any = any || p->row.state == RES_ASLEEP;
+        }
+        return any;
 }
 
 static int wake_step(View *v, Error *reterr) {
@@ -355,7 +380,11 @@ int level_step(View *v, Error *reterr) {
                         v->env.wake_wanted = false;
                         v->changed = true;
                 }
-                return v->env.sleep_wanted ? fall_begin(v, reterr) : 0;
+                if (v->env.sleep_wanted)
+                        return fall_begin(v, reterr);
+                return sleepers_may_wake(v) ? level_move(v, LEVEL_WAKING, EVENT_ENVIRONMENT_WAKING,
+                                                         "wakes what was left asleep", reterr)
+                                            : 0;
         case LEVEL_FALLING:
                 return fall_step(v, reterr);
         case LEVEL_STOPPED:

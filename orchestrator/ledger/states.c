@@ -24,7 +24,8 @@ static const StateInfo environment_states[_ENV_STATE_MAX] = {
 
 #define L(s) (1u << LEVEL_##s)
 static const StateInfo level_states[_LEVEL_MAX] = {
-        [LEVEL_AWAKE] = { "awake", L(FALLING) },
+        /* to waking when what was left asleep beside something that had failed may wake */
+        [LEVEL_AWAKE] = { "awake", L(FALLING) | L(WAKING) },
         /* back to awake when a new generation took over, to waking when it would not fall asleep */
         [LEVEL_FALLING] = { "falling", L(STOPPED) | L(WAKING) | L(AWAKE) },
         [LEVEL_STOPPED] = { "stopped", L(WAKING) | L(AWAKE) },

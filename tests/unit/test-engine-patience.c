@@ -256,6 +256,59 @@ static void test_after_a_failed_wake_nothing_stays_up(void **state) {
         assert_int_equal(n_awake, 0);
 }
 
+static const char *three_file(const char *commit, const char *path) {
+        return streq(path, "compose.yaml")
+                       ? "services:\n  aa:\n    build: .\n    command: [x]\n    ports: [\"80\"]\n"
+                         "  bb:\n    build: .\n    command: [x]\n    ports: [\"81\"]\n"
+                         "    depends_on: [aa]\n"
+                         "  cc:\n    build: .\n    command: [x]\n    ports: [\"82\"]\n"
+                       : NULL;
+}
+
+static void fail_once(Fixture *f, const char *verb, ProviderClass class) {
+        f->fail_verb = verb;
+        f->fail_type = "workload";
+        f->fail_class = class;
+        f->fail_times = 1;
+}
+
+/* cc refuses to sleep and aa, which bb needs, cannot be woken: it stays as it is, and nothing runs in
+ * circles. A day on what has failed is tried again, and then all of it is up. */
+static void test_neither_woken_nor_asleep_is_awake(void **state) {
+        auto_cleanup(environment_done) Environment env = { 0 }, later = { 0 };
+        Fixture *f = *state;
+        unsigned n_awake = 0;
+
+        f->file = three_file;
+        push(f, "login", A_COMMIT);
+        settle(f);
+        assert_int_equal(engine_sleep(f->engine, NULL, "login--shop", NULL), 0);
+        turns(f);
+        assert_int_equal(calls(f, "sleep", "workload"), 3);
+        for (unsigned i = 0; i < 3; i++) {
+                if (streq(text(json_object_get(f->first->request, "resource"), "name"), "cc"))
+                        fail_once(f, "sleep", PROVIDER_INVALID);
+                assert_true(answer_first(f));
+        }
+        fail_once(f, "wake", PROVIDER_UNRECOVERABLE);
+        assert_true(turns_until(f, 50) < 50);
+        assert_true(answer_first(f));
+        assert_true(turns_until(f, 50) < 50);
+        settle(f);
+        get(f, "login", &env);
+        assert_int_equal(env.level, LEVEL_AWAKE);
+        assert_int_equal(calls(f, "sleep", "workload"), 3);
+        assert_int_equal(calls(f, "wake", "workload"), 1);
+
+        f->activity.open = 1;
+        spend(f, MS_PER_DAY + MS_PER_HOUR);
+        get(f, "login", &later);
+        assert_int_equal(later.level, LEVEL_AWAKE);
+        assert_int_equal(ledger_resource_each(f->ledger, NULL, false, count_awake, &n_awake, NULL),
+                         0);
+        assert_int_equal(n_awake, 3);
+}
+
 int main(void) {
 #define WITH(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
         static const struct CMUnitTest tests[] = {
@@ -267,6 +320,7 @@ int main(void) {
                 WITH(test_what_is_stuck_holds_only_what_it_stands_on),
                 WITH(test_a_shared_thing_that_failed_is_tried_again),
                 WITH(test_after_a_failed_wake_nothing_stays_up),
+                WITH(test_neither_woken_nor_asleep_is_awake),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);

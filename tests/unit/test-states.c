@@ -14,7 +14,7 @@ static const struct {
         { &machine_environment, "failed", "wanted building ready deleting" },
         { &machine_environment, "deleting", "gone" },
         { &machine_environment, "gone", "" },
-        { &machine_level, "awake", "falling" },
+        { &machine_level, "awake", "falling waking" },
         { &machine_level, "falling", "stopped waking awake" },
         { &machine_level, "stopped", "waking awake" },
         { &machine_level, "waking", "awake stopped falling" },
