@@ -264,13 +264,18 @@ static int compare_one(Closing *c, const char *id, bool complete, Error *reterr)
         return r;
 }
 
-/* What was deleted at this very commit is not brought back by a comparison. */
-static bool was_here(Engine *e, const Project *project, const char *branch, const char *commit) {
+/* What was deleted at this very commit is not brought back by a comparison; nor at any other, when it was
+ * pushed and deleted since the list was begun. */
+static int was_here(Closing *c, const Project *project, const char *branch, const char *commit,
+                    bool *ret, Error *reterr) {
         auto_cleanup(freep) char *name = str_format("%s/%s", project->name, branch);
         auto_cleanup(environment_done) Environment env = { 0 };
+        int r = name ? ledger_environment_get(c->in->e->ledger, name, &env, NULL) : -ENOMEM;
 
-        return name && ledger_environment_get(e->ledger, name, &env, NULL) == 0 &&
-               streq(env.project_id, project->id) && streq(env.commit, commit);
+        *ret = r == 0 && streq(env.project_id, project->id) && streq(env.commit, commit);
+        if (r < 0 || *ret || !streq(env.project_id, project->id))
+                return r == -ENOENT ? 0 : r;
+        return is_newer(c, &env, ret, reterr);
 }
 
 /* The list says the same as the one before, and the environment stands elsewhere: the list may have been
@@ -299,10 +304,13 @@ static int take_up(Closing *c, const Project *project, const char *branch, const
         r = ledger_environment_by_branch(c->in->e->ledger, project->id, branch, &env, NULL);
         if (r < 0 && r != -ENOENT)
                 return error_set(reterr, r, "Cannot look for the branch's environment");
-        if (r == -ENOENT && (!c->before || (before && streq(before, commit)) ||
-                             was_here(c->in->e, project, branch, commit)))
-                return 0;
-        if (r == 0) {
+        if (r == -ENOENT) {
+                bool here = !c->before || (before && streq(before, commit));
+
+                r = here ? 0 : was_here(c, project, branch, commit, &here, reterr);
+                if (r < 0 || here)
+                        return r;
+        } else {
                 bool newer, closed = env.closed_ms > 0;
 
                 r = is_newer(c, &env, &newer, reterr);

@@ -164,6 +164,37 @@ static void test_a_look_before_a_removal_grows_old(void **state) {
         assert_int_equal(calls(f, "inspect", "workload"), 1);
 }
 
+/* Nor what was pushed and taken down since the list was begun, whatever commit that has. */
+static void test_an_older_list_brings_nothing_back_either(void **state) {
+        json_auto_t *one = json_pack("[{s:s, s:s}]", "name", "main", "commit", A_COMMIT);
+        json_auto_t *two = json_pack("[{s:s, s:s}, {s:s, s:s}]", "name", "main", "commit", A_COMMIT,
+                                     "name", "login", "commit", B_COMMIT);
+        auto_cleanup(environment_done) Environment env = { 0 }, after = { 0 };
+        Fixture *f = *state;
+        int64_t began;
+
+        assert_int_equal(engine_compare(f->engine, NULL, "shop", one, true, NULL, NULL), 0);
+        settle(f);
+        pass(f, MS_PER_MINUTE);
+        began = engine_now_ms(f->engine);
+        pass(f, 1000);
+        push(f, "login", A_COMMIT);
+        settle(f);
+        assert_int_equal(engine_down(f->engine, NULL, "login--shop", NULL), 0);
+        settle(f);
+        assert_int_equal(
+                engine_compare_begun(f->engine, NULL, "shop", two, true, began, NULL, NULL), 0);
+        settle(f);
+        get(f, "login", &env);
+        assert_int_equal(env.state, ENV_GONE);
+        pass(f, MS_PER_MINUTE); /* and a newer list is believed */
+        json_object_set_new(json_array_get(two, 1), "commit", json_string(E_COMMIT));
+        assert_int_equal(engine_compare(f->engine, NULL, "shop", two, true, NULL, NULL), 0);
+        settle(f);
+        get(f, "login", &after);
+        assert_int_equal(after.state, ENV_READY);
+}
+
 /* What was written last may be a renewal that is not there. */
 static void test_no_lease_ends_while_the_ledger_is_unwell(void **state) {
         auto_cleanup(environment_done) Environment env = { 0 };
@@ -197,6 +228,7 @@ int main(void) {
                 WITH(test_what_is_to_go_is_seen_first),
                 WITH(test_a_look_before_a_removal_grows_old),
                 WITH(test_a_list_brings_nothing_back_that_was_taken_down),
+                WITH(test_an_older_list_brings_nothing_back_either),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);
