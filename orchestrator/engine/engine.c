@@ -115,7 +115,8 @@ static int resume_intents(Engine *e, Error *reterr) {
 
                 r = ledger_resource_get(e->ledger, open.items[i].resource_uid, &res, reterr);
                 if (r == -EBADMSG) { /* spoilt: the intent stays open, nothing goes on from it */
-                        error_done(reterr);
+                        if (reterr)
+                                error_done(reterr);
                         continue;
                 }
                 if (r < 0)

@@ -92,7 +92,8 @@ int row_load(DbQuery *q, const Column *columns, size_t n, void *row, size_t size
 void row_skip(DbQuery *q, Skipped *skipped, Error *reterr) {
         if (skipped->n++ == 0)
                 snprintf(skipped->first, sizeof(skipped->first), "%s", db_text(q, 0) ?: "?");
-        error_done(reterr);
+        if (reterr)
+                error_done(reterr);
 }
 
 int row_bind(DbQuery *q, const Column *columns, size_t n, const void *row) {

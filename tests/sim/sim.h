@@ -209,7 +209,6 @@ typedef struct Sim {
         int64_t arm_boot_ms;   /* when the engine's timer fires; INT64_MAX: off */
         bool wanted;
         unsigned boots;
-        bool boot_seen; /* a turn was committed since the machine started */
         char boot_id[24], anchor[96];
 
         struct Store *store, *copy; /* the database; an old copy of it */

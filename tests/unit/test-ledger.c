@@ -273,7 +273,7 @@ static void test_doors(void **state) {
         assert_int_equal(ledger_environment_move(f->ledger, &stale, ENV_FAILED, NULL), -ESTALE);
         assert_int_equal(ledger_environment_update(f->ledger, &stale, NULL), -ESTALE);
         assert_int_equal(stale.state, ENV_WANTED);
-        assert_int_equal(ledger_environment_move_level(f->ledger, &e, LEVEL_WAKING, NULL), -EPERM);
+        assert_int_equal(ledger_environment_move_level(f->ledger, &e, LEVEL_STOPPED, NULL), -EPERM);
         assert_int_equal(ledger_environment_move_level(f->ledger, &e, LEVEL_FALLING, NULL), 0);
         assert_int_equal(ledger_commit(f->ledger, NULL), 0);
 }
