@@ -137,11 +137,21 @@ static int resource_was_touched(Engine *e, Resource *res, Error *reterr) {
                          res->provider, res->type, res->name ? res->name : res->key);
 }
 
+/* "INSTALLATION/unknown/UID": how a provider lists what has our name and no mark of its own, such as a
+ * folder that is just being made, or removed. */
+static bool is_unmarked(const Engine *e, const char *marker, const char *uid) {
+        const char *rest = str_after(marker, ledger_installation(e->ledger));
+
+        rest = rest ? str_after(rest, "/unknown/") : NULL;
+        return rest && streq(rest, uid);
+}
+
 /* Something that the ledger did not have alive when the line came. */
 static int see_stranger(Sweep *s, const json_t *item, Error *reterr) {
-        const char *uid = json_string_value(json_object_get(item, "uid"));
+        const char *uid = json_string_value(json_object_get(item, "uid")) ?: "";
+        const char *marker = json_string_value(json_object_get(item, "marker")) ?: "";
         auto_cleanup(resource_done) Resource known = { 0 };
-        int r = ledger_resource_get(s->e->ledger, uid ? uid : "", &known, NULL);
+        int r = ledger_resource_get(s->e->ledger, uid, &known, NULL);
 
         if (r == -EBADMSG)
                 return 0; /* its row is spoilt, but it has one */
@@ -150,7 +160,7 @@ static int see_stranger(Sweep *s, const json_t *item, Error *reterr) {
         if (r == -ENOENT)
                 return see_orphan(s, item, reterr);
         if (!streq(known.provider, s->c->provider) ||
-            !streq(known.marker, json_string_value(json_object_get(item, "marker")) ?: ""))
+            (!streq(known.marker, marker) && !is_unmarked(s->e, marker, uid)))
                 return see_orphan(s, item, reterr);
         if (known.state != RES_REMOVED)
                 return known.touched ? 0 : resource_was_touched(s->e, &known, reterr);

@@ -202,6 +202,42 @@ static void test_what_was_removed_while_the_list_was_made_is_no_orphan(void **st
         assert_true(n_orphans(f) > 0);
 }
 
+static void see_unmarked(Fixture *f, const char *uid) {
+        auto_cleanup(freep) char *marker =
+                str_format("%s/unknown/%s", ledger_installation(f->ledger), uid);
+        json_auto_t *items = json_array();
+        unsigned looked = 0;
+
+        json_array_append_new(items, item(uid, marker, "workload"));
+        assert_int_equal(engine_orphans_look(f->engine, on_looked, &looked, NULL), 0);
+        turns(f);
+        answer_lists(f, take_lists(f), items);
+        assert_int_equal(looked, 1);
+}
+
+/* Its folder is there and its mark not yet, or not any more. After it was removed that is something left. */
+static void test_what_has_no_mark_just_then_is_no_orphan(void **state) {
+        auto_cleanup(environment_done) Environment env = { 0 };
+        Fixture *f = *state;
+        char uid[ID_SIZE];
+
+        push(f, "login", A_COMMIT);
+        settle(f);
+        assert_non_null(uid_of(f, "workload", uid));
+        see_unmarked(f, uid);
+        assert_int_equal(n_orphans(f), 0);
+        settle_for(f, MS_PER_MINUTE);
+        get(f, "login", &env);
+        assert_int_equal(env.state, ENV_READY);
+        push(f, "other", A_COMMIT); /* so that the provider is asked */
+        assert_int_equal(engine_down(f->engine, NULL, "login--shop", NULL), 0);
+        settle_for(f, MS_PER_MINUTE);
+        assert_null(map_get(f->things, uid));
+        pass(f, 1000);
+        see_unmarked(f, uid);
+        assert_int_equal(n_orphans(f), 1);
+}
+
 int main(void) {
 #define WITH(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
         static const struct CMUnitTest tests[] = {
@@ -209,6 +245,7 @@ int main(void) {
                 WITH(test_all_of_them_are_not_the_young_ones),
                 WITH(test_what_is_of_an_environment_that_is_being_deleted_stays),
                 WITH(test_what_was_removed_while_the_list_was_made_is_no_orphan),
+                WITH(test_what_has_no_mark_just_then_is_no_orphan),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);
