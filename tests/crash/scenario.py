@@ -223,15 +223,14 @@ class Killer(threading.Thread):
             time.sleep(0.005)
         else:
             self.wrong += [f"outlives its daemon: {pid} {world.read(f'/proc/{pid}/cmdline')}" for pid in outlived]
-        if world.installation_of(state):
-            self.wrong += world.unknown(state) + world.lost(state, self.scenario.promises)
+        if world.is_made(state):
+            with world.reading(state):
+                self.wrong += world.unknown(state) + world.lost(state, self.scenario.promises)
 
     def others(self):
         """Keepers, provider programs and HAProxy of this installation, each kind as likely as the others."""
-        installation = world.installation_of(self.host.state)
         kinds = {"provider": self.host.children("mayfly-provider"),
-                 "keeper": [pid for pid, text, _ in world.processes(self.host.state, installation)
-                            if text.startswith("mayfly-keeper ")],
+                 "keeper": world.keepers(world.installation_of(self.host.state)),
                  "haproxy": [pid for pid in [self.host.haproxy()] if pid]}
         kinds = {kind: pids for kind, pids in kinds.items() if pids}
         if not kinds:

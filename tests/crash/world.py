@@ -9,6 +9,7 @@ and not in the ledger, which must be nothing at any moment, also while everythin
 What cannot be asked is an error here and never an empty answer.
 """
 import collections
+import contextlib
 import json
 import os
 import pathlib
@@ -16,6 +17,7 @@ import re
 import socket
 import sqlite3
 import subprocess
+import threading
 
 UID = re.compile(r"\br[0-9a-z]{19}\b")
 NETNS = pathlib.Path("/run/netns")
@@ -30,12 +32,28 @@ KEPT = re.compile(r"ledger\.(db(-wal|-shm|\.reserve)?|anchor)|key(\.signing)?|ap
 Thing = collections.namedtuple("Thing", "kind name uids")  # uids of the resources that it belongs to
 
 
-def rows(state, sql, *args):
+reading_now = threading.local()  # of each thread: {state: connection}
+
+
+@contextlib.contextmanager
+def reading(state):
+    """All of what asks the ledger inside of this shares a connection: to open it costs more than any answer."""
+    connections = vars(reading_now).setdefault("connections", {})
+    if state in connections:
+        yield connections[state]
+        return
     connection = sqlite3.connect(f"file:{state}/ledger.db?mode=ro", uri=True, timeout=10)
+    connections[state] = connection
     try:
-        return connection.execute(sql, args).fetchall()
+        yield connection
     finally:
+        del connections[state]
         connection.close()
+
+
+def rows(state, sql, *args):
+    with reading(state) as connection:
+        return connection.execute(sql, args).fetchall()
 
 
 def is_made(state):
@@ -118,8 +136,12 @@ def belongs(pid, state, installation, ours):
         return text, set(UID.findall(text))
     mounts = link(f"/proc/{pid}/ns/mnt")
     if mounts and mounts != ours["mounts"]:
-        folder = "/".join(("", *pathlib.Path(state).parts[-2:], ""))  # as its file system has it, whatever is mounted where
-        shown = [line for line in read(f"/proc/{pid}/mountinfo").split("\n") if folder in line]
+        shown = ours["shown"].get(mounts)
+        if shown is None:
+            text_of = read(f"/proc/{pid}/mountinfo")
+            shown = [line for line in text_of.split("\n") if ours["folder"] in line]
+            if text_of:  # one that is just ending shows nothing, and says nothing of the others
+                ours["shown"][mounts] = shown
         if shown:
             return f"{text} (shows the state folder)", set(UID.findall(" ".join(shown)))
     net = re.fullmatch(r"net:\[(\d+)\]", link(f"/proc/{pid}/ns/net"))
@@ -138,13 +160,21 @@ def belongs(pid, state, installation, ours):
 def processes(state, installation, except_pids=(), groups=()):
     """(pid, text, uids) of what belongs to the installation."""
     ours = {"mounts": link("/proc/self/ns/mnt"), "networks": namespaces(installation), "users": users(state),
-            "groups": {int(pid): group for group in groups for pid in read(f"{group}/cgroup.procs").split()}}
+            "groups": {int(pid): group for group in groups for pid in read(f"{group}/cgroup.procs").split()},
+            # what each mount namespace shows of the state folder, as its file system has it, whatever is mounted where
+            "folder": "/".join(("", *pathlib.Path(state).parts[-2:], "")), "shown": {}}
     for name in names("/proc"):
         if not name.isdigit() or int(name) in except_pids or int(name) == os.getpid():
             continue
         found = belongs(name, state, installation, ours)
         if found and alive(name):
             yield int(name), *found
+
+
+def keepers(installation):
+    """Pids of the installation's keepers."""
+    return [int(name) for name in names("/proc")
+            if name.isdigit() and read(f"/proc/{name}/cmdline").startswith(f"mayfly-keeper {installation}/")]
 
 
 def parent(pid):
@@ -259,9 +289,13 @@ def things(state, installation, except_pids=()):
 def unknown(state):
     """Things of which the ledger says nothing, or says that they are gone. Ask while the daemon is dead:
     then nobody makes or removes anything."""
-    living = uids_of(state, "state <> 'removed'")
+    with reading(state):
+        return strangers_of(things(state, installation_of(state)), uids_of(state, "state <> 'removed'"))
+
+
+def strangers_of(all_things, living):
     found = []
-    for thing in things(state, installation_of(state)):
+    for thing in all_things:
         strangers = thing.uids - living
         if strangers:
             found.append(f"{thing.kind} {thing.name}: the ledger does not know {' '.join(sorted(strangers))}")
@@ -270,8 +304,9 @@ def unknown(state):
 
 def leftovers(state, except_pids=()):
     """All that is left, as lines; empty when the world is clean."""
-    installation = installation_of(state)
-    found = [f"{thing.kind} {thing.name[:300]}" for thing in things(state, installation, set(except_pids))]
+    with reading(state):
+        installation = installation_of(state)
+        found = [f"{thing.kind} {thing.name[:300]}" for thing in things(state, installation, set(except_pids))]
     if found:
         return found
     if installation:
@@ -282,6 +317,11 @@ def leftovers(state, except_pids=()):
 
 def ledger_leftovers(state):
     """What the ledger itself says is not finished."""
+    with reading(state):
+        return unfinished(state)
+
+
+def unfinished(state):
     found = [f"environment {label}: {how}" for label, how in
              rows(state, "SELECT label, state FROM environment WHERE state <> 'gone'")]
     found += [f"resource {key} of {environment}: {how}" for key, environment, how in
@@ -322,8 +362,9 @@ PROMISES = {"push": lost_push, "pin": lost_pin, "extend": lost_extension, "freez
 
 def lost(state, promises):
     """What was acknowledged and is not in the ledger: (kind, label, value) each."""
-    return [f"{kind} of {label or 'everything'} ({value}) was acknowledged and is not in the ledger"
-            for kind, label, value in promises if PROMISES[kind](state, label, value)]
+    with reading(state):
+        return [f"{kind} of {label or 'everything'} ({value}) was acknowledged and is not in the ledger"
+                for kind, label, value in promises if PROMISES[kind](state, label, value)]
 
 
 def broken(state):

@@ -32,10 +32,17 @@ static void check_gone(Sim *s, const Lease *l, const Environment *env) {
                               env->label);
 }
 
+typedef struct Walk {
+        Sim *sim;
+        Standing standing[N_BRANCHES];
+} Walk;
+
 static int check_environment(void *userdata, const Environment *env) {
-        Sim *s = userdata;
+        Walk *w = userdata;
+        Sim *s = w->sim;
         Lease *l = lease_get(s, env->id);
 
+        promise_stands(w->standing, env);
         check_serving(s, l, env);
         check_gone(s, l, env);
         check_lease(s, l, env);
@@ -49,5 +56,8 @@ static int check_environment(void *userdata, const Environment *env) {
 }
 
 void check_environments(Sim *s) {
-        assert(ledger_environment_each(s->ledger, NULL, true, check_environment, s, NULL) == 0);
+        Walk w = { .sim = s };
+
+        assert(ledger_environment_each(s->ledger, NULL, true, check_environment, &w, NULL) == 0);
+        check_promises(s, w.standing);
 }

@@ -8,19 +8,13 @@
 
 /* ---- the ledger's routes ---- */
 
-typedef struct Endpoints {
-        Sim *sim;
-        const Route *route;
-        Map *ready; /* "address:port" */
-} Endpoints;
-
-static char *endpoint_key(const json_t *endpoint) {
-        return str_format("%s:%lld", world_text(endpoint, "address"),
+static char *endpoint_key(const char *environment, const json_t *endpoint) {
+        return str_format("%s %s:%lld", environment, world_text(endpoint, "address"),
                           (long long) json_integer_value(json_object_get(endpoint, "port")));
 }
 
 static int collect_ready(void *userdata, const Resource *r) {
-        Endpoints *e = userdata;
+        Map *ready = userdata;
         json_auto_t *outputs = NULL;
         const char *name;
         json_t *endpoint;
@@ -29,36 +23,42 @@ static int collect_ready(void *userdata, const Resource *r) {
                 return 0;
         outputs = json_loads(r->outputs, 0, NULL);
         json_object_foreach(json_object_get(outputs, "endpoints"), name, endpoint) {
-                auto_cleanup(freep) char *key = endpoint_key(endpoint);
+                auto_cleanup(freep) char *key = endpoint_key(r->environment_id, endpoint);
 
-                assert(map_put(e->ready, key, e) == 0);
+                assert(map_put(ready, key, ready) == 0);
         }
         return 0;
 }
 
-static void check_route(Sim *s, const Route *route) {
-        Endpoints e = { .sim = s, .route = route };
+typedef struct Walk {
+        Sim *sim;
+        Map *ready; /* endpoint_key() of each ready one; NULL until somebody asks */
+        size_t n;
+} Walk;
+
+static void check_route(Walk *w, const Route *route) {
         json_auto_t *list = NULL;
         json_t *item;
         size_t i;
 
         if (!streq(route->answer, "direct"))
                 return;
-        e.ready = map_new(NULL);
-        assert(ledger_resource_each(s->ledger, route->environment_id, false, collect_ready, &e,
-                                    NULL) == 0);
+        if (!w->ready) {
+                w->ready = map_new(NULL);
+                assert(ledger_resource_each(w->sim->ledger, NULL, false, collect_ready, w->ready,
+                                            NULL) == 0);
+        }
         list = json_loads(route->endpoints, 0, NULL);
         if (json_array_size(list) == 0)
-                sim_violation(s, "routes are direct only to ready endpoints", "%s has none",
+                sim_violation(w->sim, "routes are direct only to ready endpoints", "%s has none",
                               route->host);
         json_array_foreach(list, i, item) {
-                auto_cleanup(freep) char *key = endpoint_key(item);
+                auto_cleanup(freep) char *key = endpoint_key(route->environment_id, item);
 
-                if (!map_get(e.ready, key))
-                        sim_violation(s, "routes are direct only to ready endpoints",
+                if (!map_get(w->ready, key))
+                        sim_violation(w->sim, "routes are direct only to ready endpoints",
                                       "%s goes to %s, which is not ready", route->host, key);
         }
-        map_free(e.ready);
 }
 
 static int check_address(void *userdata, const Environment *env) {
@@ -127,11 +127,6 @@ void check_front_leaves(Sim *s, const char *verb, const char *uid) {
 
 /* ---- both ---- */
 
-typedef struct Walk {
-        Sim *sim;
-        size_t n;
-} Walk;
-
 static int walk_one(void *userdata, const Route *r) {
         Walk *w = userdata;
         auto_cleanup(freep) char *text = route_text(r);
@@ -139,7 +134,7 @@ static int walk_one(void *userdata, const Route *r) {
 
         w->n++;
         check_no_secret(w->sim, "route", r->facts);
-        check_route(w->sim, r);
+        check_route(w, r);
         if (!w->sim->wanted && (!front || !streq(front, text)))
                 sim_violation(w->sim, "the front shows what the ledger says", "%s: %s, not %s",
                               r->host, front ? front : "nothing", text);
@@ -153,6 +148,7 @@ void check_routes(Sim *s) {
         if (!s->wanted && w.n != map_size(s->front))
                 sim_violation(s, "the front shows what the ledger says", "%zu hosts, not %zu",
                               map_size(s->front), w.n);
+        map_free(w.ready);
 }
 
 void check_addresses(Sim *s) {

@@ -121,7 +121,6 @@ static void check_often(Sim *s) {
         check_routes(s);
         assert(ledger_event_each(s->ledger, s->last_event, NULL, 1000000, check_event, s, NULL) ==
                0);
-        check_promises(s);
 }
 
 /* Called between turns: nothing is uncommitted. */

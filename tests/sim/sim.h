@@ -102,6 +102,15 @@ typedef struct Promise {
         bool down; /* a deletion was acknowledged after the last push */
 } Promise;
 
+/* What the ledger says of a branch: its living environment, else the newest. */
+typedef struct Standing {
+        char environment[24]; /* "": it has none */
+        char commit[48];
+        EnvState state;
+        bool by_reaper; /* it goes, and so does whose wish that is */
+        bool closed;
+} Standing;
+
 /* One environment's hold on life by what the simulation itself did and saw, in promised time. What was not
  * acknowledged is not here. 0: not. */
 typedef struct Lease {
@@ -377,7 +386,9 @@ size_t invariants_count(void);
 void check_everything(Sim *s);
 void check_turn(Sim *s);         /* the cheap ones */
 void check_environments(Sim *s); /* check-environment.c */
-void check_promises(Sim *s);     /* check-promise.c */
+/* check-promise.c; standing: N_BRANCHES of them */
+void promise_stands(Standing *standing, const Environment *env);
+void check_promises(Sim *s, const Standing *standing);
 
 /* check-reach.c: what the world has, at rest */
 char **check_reach(Sim *s, bool say); /* environments whose routes lead nowhere; owned */
