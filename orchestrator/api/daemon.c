@@ -9,6 +9,7 @@
 
 #include "orchestrator/api/backup.h"
 #include "orchestrator/api/manager.h"
+#include "orchestrator/api/restore.h"
 #include "orchestrator/api/settings.h"
 #include "orchestrator/base/io.h"
 #include "orchestrator/base/log.h"
@@ -22,7 +23,7 @@
 
 typedef struct Arguments {
         ManagerOptions options;
-        const char *log_level, *copy_ledger;
+        const char *log_level, *copy_ledger, *restore;
         bool check_config, verify_log, new_signing_key;
 } Arguments;
 
@@ -39,6 +40,7 @@ static const char help[] =
         "  --log-level LEVEL       error, warning, notice, info or debug (default info)\n"
         "  --check-config          read --config, say what is wrong with it, and exit\n"
         "  --verify-log            check that no event and no receipt was changed, and exit\n"
+        "  --restore FILE          put a backup in the ledger's place, while no daemon runs, and exit\n"
         "  --new-signing-key       take another key for receipts when the old one is lost, and exit\n"
         "  --version, --help\n";
 
@@ -54,6 +56,7 @@ enum {
         OPT_CHECK_CONFIG,
         OPT_VERIFY_LOG,
         OPT_NEW_SIGNING_KEY,
+        OPT_RESTORE,
         OPT_COPY_LEDGER,
         OPT_VERSION,
 };
@@ -70,6 +73,7 @@ static const struct option long_options[] = {
         { "check-config", no_argument, NULL, OPT_CHECK_CONFIG },
         { "verify-log", no_argument, NULL, OPT_VERIFY_LOG },
         { "new-signing-key", no_argument, NULL, OPT_NEW_SIGNING_KEY },
+        { "restore", required_argument, NULL, OPT_RESTORE },
         /* What the daemon runs to make a backup (backup.c); nothing for people. */
         { "copy-ledger", required_argument, NULL, OPT_COPY_LEDGER },
         { "version", no_argument, NULL, OPT_VERSION },
@@ -92,6 +96,7 @@ static const char **argument_slot(Arguments *a, int option) {
                 { OPT_SOCKET, &a->options.socket },
                 { OPT_LOG_LEVEL, &a->log_level },
                 { OPT_COPY_LEDGER, &a->copy_ledger },
+                { OPT_RESTORE, &a->restore },
         };
 
         for (size_t i = 0; i < N_ELEMENTS(slots); i++)
@@ -309,6 +314,8 @@ int daemon_main(int argc, char **argv) {
                 return backup_copy(a.options.state, a.copy_ledger);
         tune_memory();
         umask(0022);
+        if (a.restore)
+                return restore_run(a.options.state, a.restore);
         if (a.new_signing_key)
                 return new_signing_key(&a);
         return a.verify_log ? verify_log(&a) : serve(&a);

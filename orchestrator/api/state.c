@@ -10,47 +10,52 @@
 #include "orchestrator/base/io.h"
 #include "orchestrator/base/log.h"
 #include "orchestrator/base/str.h"
+#include "orchestrator/ledger/restore.h"
 
 /* Repositories belong to whoever pushes there; reading their branch names is what they were made known
  * for. Only this daemon's own listings read this file (branches.c). */
 static const char gitconfig[] = "[safe]\n\tdirectory = *\n";
 
-/* The lock's own text names the process that holds it. */
-static int state_lock(Manager *m, Error *reterr) {
-        auto_cleanup(freep) char *path = path_join(m->state_dir, "lock");
+int state_lock(const char *folder, int *ret_fd, Error *reterr) {
+        auto_cleanup(freep) char *path = path_join(folder, "lock");
+        auto_cleanup(closep) int fd = -1;
         char pid[32] = "";
         ssize_t n;
 
         if (!path)
                 return -ENOMEM;
-        m->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644);
-        if (m->lock_fd < 0)
+        fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644);
+        if (fd < 0)
                 return error_set(reterr, -errno, "Cannot open '%s': %s", path, strerror(errno));
-        if (flock(m->lock_fd, LOCK_EX | LOCK_NB) < 0) {
-                n = pread(m->lock_fd, pid, sizeof(pid) - 1, 0);
+        if (flock(fd, LOCK_EX | LOCK_NB) < 0) {
+                n = pread(fd, pid, sizeof(pid) - 1, 0);
                 pid[n > 0 ? n : 0] = '\0';
                 pid[strcspn(pid, "\n")] = '\0';
-                m->lock_fd = fd_close(m->lock_fd); /* nothing here is ours to undo */
                 return error_set(reterr, -EBUSY,
                                  "Another mayflyd (process %s) already uses the state folder '%s'; "
                                  "stop it first or give this one a folder of its own with --state",
-                                 *pid ? pid : "unknown", m->state_dir);
+                                 *pid ? pid : "unknown", folder);
         }
         /* Over what is there, which also a full disk has room for. The lock is what counts. */
         snprintf(pid, sizeof(pid), "%d\n", (int) getpid());
-        n = pwrite(m->lock_fd, pid, strlen(pid), 0);
-        if (n < 0 || ftruncate(m->lock_fd, n) < 0)
+        n = pwrite(fd, pid, strlen(pid), 0);
+        if (n < 0 || ftruncate(fd, n) < 0)
                 log_warning("Cannot write '%s': %s", path, strerror(errno));
+        *ret_fd = TAKE_FD(fd);
         return 0;
 }
 
 /* What an earlier daemon was killed over goes: it may hold half a key. Only the lock's holder writes here. */
 static int state_folders(Manager *m, Error *reterr) {
         static const char *const names[] = { "providers", "gateway" };
+        auto_cleanup(freep) char *restoring = path_join(m->state_dir, LEDGER_RESTORING);
         int r = remove_unfinished(m->state_dir, reterr);
 
+        if (r == 0 && !restoring)
+                r = -ENOMEM;
         if (r < 0)
                 return r;
+        (void) unlink(restoring);
 
         for (size_t i = 0; i < N_ELEMENTS(names); i++) {
                 auto_cleanup(freep) char *path = path_join(m->state_dir, names[i]);
@@ -93,7 +98,7 @@ int state_start(Manager *m, Error *reterr) {
                 m->options->socket ? strdup(m->options->socket) : path_join(whole, "api.sock");
         if (!m->state_dir || !m->gitconfig || !m->socket_path)
                 return -ENOMEM;
-        r = state_lock(m, reterr);
+        r = state_lock(m->state_dir, &m->lock_fd, reterr);
         if (r < 0)
                 return r;
         /* Sandboxes of other users pass through to what is theirs; nobody lists it. */

@@ -11,6 +11,7 @@ NEVER = {
     "call.usage": "the daemon does not ask for it",
     "call.snapshot": "no provider of the tree offers it",
     "call.restore": "no provider of the tree offers it",
+    "ledger.restore.": "no daemon runs then: test_restore.py kills at each of them",
 }
 
 

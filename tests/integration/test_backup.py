@@ -201,6 +201,7 @@ def test_a_stop_while_a_backup_is_sent_is_clean(shop):
 
 
 def put_back(daemon, copy):
+    """By hand, as somebody does who does not know mayflyd --restore (test_restore.py)."""
     (daemon.state / "ledger.db").write_bytes(copy.read_bytes())
     for tail in ("-wal", "-shm"):
         (daemon.state / f"ledger.db{tail}").unlink(missing_ok=True)

@@ -1,0 +1,41 @@
+#include "orchestrator/api/restore.h"
+
+#include <stdio.h>
+
+#include "orchestrator/api/state.h"
+#include "orchestrator/base/cleanup.h"
+#include "orchestrator/base/time.h"
+#include "orchestrator/ledger/restore.h"
+
+static void tell(const char *state, const char *file, const LedgerRestored *r) {
+        char time[TIME_TEXT_MAX];
+
+        printf("'%s' is the ledger of '%s' now", file, state);
+        if (r->events > 0)
+                printf(". It knows what happened until %s (%lld events)",
+                       time_format(r->until_ms, time), (long long) r->events);
+        printf(".\n");
+        if (r->kept)
+                printf("The one before it is in '%s': remove that when nobody needs it any more.\n",
+                       r->kept);
+        if (r->held)
+                printf("The next start will be held: %s. Nothing is removed then until 'mayfly "
+                       "unfreeze'; look first, with 'mayfly list' and 'mayfly orphans --look'.\n",
+                       r->held);
+}
+
+int restore_run(const char *state, const char *file) {
+        auto_cleanup(ledger_restored_done) LedgerRestored restored = { 0 };
+        auto_cleanup(closep) int lock = -1;
+        auto_error error = { 0 };
+        int r = state_lock(state, &lock, &error);
+
+        if (r == 0)
+                r = ledger_restore(state, file, &restored, &error);
+        if (r < 0) {
+                fprintf(stderr, "mayflyd: %s\n", error_text(&error, r));
+                return 1;
+        }
+        tell(state, file, &restored);
+        return 0;
+}
