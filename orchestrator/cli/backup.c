@@ -138,10 +138,9 @@ static void print_words(const char *file, const char *state, const Receiver *x,
                "             Without 'key' secrets and the chain of events cannot be read.\n"
                "             Nor volumes, checkouts and mayflyd.yaml.\n",
                state, state);
-        printf("  to restore stop mayflyd, put the file at %s/ledger.db,\n"
-               "             remove ledger.db-wal and ledger.db-shm there, start mayflyd.\n"
+        printf("  to restore stop mayflyd, run 'mayflyd --restore %s --state %s', start mayflyd.\n"
                "             It starts held: look ('mayfly status'), then 'mayfly unfreeze'.\n",
-               state);
+               file, state);
 }
 
 static int save(Cli *cli, const char *file, bool force, Receiver *x) {

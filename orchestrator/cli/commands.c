@@ -224,8 +224,8 @@ const CliCommand cli_commands[] = {
         { .name = "backup",
           .args = "FILE",
           .summary = "write a copy of the ledger to FILE while everything goes on",
-          .help = "To restore: stop mayflyd, put FILE at STATE/ledger.db, remove STATE/ledger.db-wal and\n"
-                  "STATE/ledger.db-shm, start mayflyd. It starts held: look, then 'mayfly unfreeze'.\n"
+          .help = "To restore: stop mayflyd, run 'mayflyd --restore FILE --state STATE', start mayflyd. It\n"
+                  "starts held: look, then 'mayfly unfreeze'.\n"
                   "Not in it: STATE/key and STATE/key.signing; keep copies of them too. Without 'key' secrets\n"
                   "and the chain of events cannot be read.",
           .min_args = 1,
