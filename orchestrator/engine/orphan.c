@@ -318,10 +318,20 @@ static int orphan_trouble(Engine *e, Stray *s, const Call *c, const char *why, E
         return r < 0 ? r : ledger_stray_put(e->ledger, s, reterr);
 }
 
+/* Judged once more: since the wish its preview may have been pinned, or the ledger may have come to know it. */
 static int begin_removal(Engine *e, Stray *s, Error *reterr) {
+        StrayVerdict v;
         Call *c;
-        int r = orphan_call(e, s, "deprovision", &c);
+        int r;
 
+        s->removing = false; /* as which it would not be judged */
+        r = stray_judge(e, s, true, &v, reterr);
+        s->removing = true;
+        if (r < 0 || streq(v.word, "held"))
+                return r; /* looked at again when it is released */
+        if (!streq(v.word, "orphan"))
+                return give_back(e, s, EVENT_ORPHAN_STUCK, v.text, reterr);
+        r = orphan_call(e, s, "deprovision", &c);
         if (r == 0)
                 r = str_replace(&s->intent, c->id);
         return r < 0 ? r : ledger_stray_put(e->ledger, s, reterr);

@@ -258,6 +258,42 @@ static void test_a_freeze_holds_it_also_when_the_wish_is_older(void **state) {
         assert_none(f, "orphans");
 }
 
+/* Judged at the wish, and once more right before it is done. */
+static void test_what_was_pinned_since_the_wish_stays(void **state) {
+        static const EngineActor admin = { .who = "uid:7" };
+        auto_cleanup(environment_done) Environment env = { 0 };
+        char uid[ID_SIZE], *uids[] = { uid, NULL };
+        const OrphanWish wish = { .young = true };
+        json_t *report, *orphans;
+        Fixture *f = *state;
+
+        live_preview(f, "login", &env);
+        uid_of(f, "workload", uid);
+        push(f, "login", B_COMMIT);
+        settle_for(f, MS_PER_HOUR);
+        assert_null(map_get(f->things, uid));
+        assert_int_equal(map_put(f->things, uid, f), 0); /* its removal did not last */
+        f->list_complete = true;
+        list_all(f, env.id, NULL, true);
+        assert_int_equal(engine_orphans_remove(f->engine, &admin, uids, wish, &report, NULL), 0);
+        json_decref(report);
+        turns(f); /* the look is under way */
+        assert_int_equal(
+                engine_pin(f->engine, &admin, env.id, f->now_ms + MS_PER_DAY, "demo", NULL), 0);
+        settle_for(f, MS_PER_HOUR);
+        assert_non_null(map_get(f->things, uid));
+        orphans = known(f, "orphans");
+        assert_int_equal(json_array_size(orphans), 1);
+        assert_non_null(strstr(text(json_array_get(orphans, 0), "cause"), "is pinned"));
+        json_decref(orphans);
+        assert_int_equal(engine_unpin(f->engine, &admin, env.id, NULL), 0);
+        assert_int_equal(engine_orphans_remove(f->engine, &admin, uids, wish, &report, NULL), 0);
+        json_decref(report);
+        settle_for(f, MS_PER_HOUR);
+        assert_null(map_get(f->things, uid));
+        assert_none(f, "orphans");
+}
+
 static void test_somebody_elses_thing_in_its_place_is_left_alone(void **state) {
         auto_cleanup(environment_done) Environment env = { 0 };
         json_t *orphans;
@@ -658,6 +694,7 @@ int main(void) {
                 WITH(test_what_has_no_marker_of_its_own_is_not_removed),
                 WITH(test_nobody_waits_awake_for_a_list),
                 WITH(test_a_freeze_holds_it_also_when_the_wish_is_older),
+                WITH(test_what_was_pinned_since_the_wish_stays),
                 WITH(test_somebody_elses_thing_in_its_place_is_left_alone),
                 WITH(test_killed_after_any_answer_it_is_removed_all_the_same),
                 WITH(test_a_removal_that_fails_is_given_back_with_the_reason),
