@@ -70,25 +70,33 @@ def first_of(first, second):
     return next((n for n in range(middle, 0, -1) if second[-1] > first[n - 1]), None)
 
 
+def pair(passed, front_for, name, second):
+    """((first, occurrence), (second, 1)), or None when the second never comes after the first."""
+    places = passed[front_for(name, second)]
+    if second in STARTS:
+        n = (len(places[name]) + 1) // 2
+    else:
+        n = first_of(places[name], places[second])
+    return ((name, n), (second, 1)) if n else None
+
+
 def pairs(passed, front_for):
-    """([((first, occurrence), (second, 1))], how many more there would be of which the second never comes
-    after the first), each second once with every first, in an order that is always the same."""
+    """(the pairs, how many more there would be of which the second never comes after the first), each second once
+    with every first, in an order that is always the same."""
     names, chance = [name for name, _ in by_name(passed, front_for)], random.Random(1)
     steps = list(range(len(names)))
     chance.shuffle(names)
     chance.shuffle(steps)
-    found, out = [], 0
-    # Each len(names) of them have every point once as the first and once as the second.
-    for step in steps:
-        for i, name in enumerate(names):
-            second = names[(i + step) % len(names)]
-            places = passed[front_for(name, second)]
-            if second in STARTS:
-                n = (len(places[name]) + 1) // 2
-            else:
-                n = first_of(places[name], places[second])
-            if n:
-                found.append(((name, n), (second, 1)))
-            else:
-                out += 1
-    return found, out
+    all_pairs = [pair(passed, front_for, name, names[(i + step) % len(names)]) for step in steps for i, name in enumerate(names)]
+    found = [one for one in all_pairs if one]
+    return found, len(all_pairs) - len(found)
+
+
+def one_each(passed, front_for, seed):
+    """As many pairs as there are points: each is the first of one, with another second for each seed."""
+    names, found = [name for name, _ in by_name(passed, front_for)], []
+    random.Random(1).shuffle(names)
+    for i, name in enumerate(names):
+        possible = (pair(passed, front_for, name, names[(i + seed + step) % len(names)]) for step in range(len(names)))
+        found.append(next(one for one in possible if one))
+    return found
