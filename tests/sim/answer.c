@@ -141,8 +141,13 @@ static void answer_inspect(Sim *s, const Work *w) {
                                    json_is_object(json_object_get(world_resource(w), "state"))
                                            ? "present"
                                            : "absent");
+        else if (!t && stale_shows(s, w->uid))
+                result = json_pack("{s:s, s:s, s:b, s:s}", "present", "present", "marker",
+                                   stale_shows(s, w->uid), "ready", 1, "level", "awake");
         else if (!t)
                 result = json_pack("{s:s, s:s}", "present", "absent", "detail", "it is not there");
+        else if (!t->foreign && stale_hides(s, t))
+                result = json_pack("{s:s}", "present", "uncertain");
         else {
                 if (t->foreign)
                         map_put(s->foreign_seen, w->uid, s);
@@ -185,6 +190,7 @@ static void answer_deprovision(Sim *s, const Work *w) {
         }
         if (w->fault != FAULT_LIE && t) {
                 assert(map_put(s->removing, w->uid, s) == 0);
+                stale_removed(s, t);
                 map_remove(s->things, w->uid);
         }
         reply(s, w, t ? PROVIDER_OK : PROVIDER_GONE, t ? NULL : "not there", result, false);
@@ -272,7 +278,8 @@ static void answer_list(Sim *s, const Work *w) {
         while (!empty && (t = map_next(s->things, &at, NULL))) {
                 unsigned times;
 
-                if (!streq(t->provider, w->provider) || (partial && sim_percent(s, 50)))
+                if (!streq(t->provider, w->provider) || (partial && sim_percent(s, 50)) ||
+                    stale_hides(s, t))
                         continue;
                 times = sim_trouble(s, 5) ? 2 : 1;
                 /* A list for somebody who verifies a receipt changes nothing. */
@@ -284,6 +291,8 @@ static void answer_list(Sim *s, const Work *w) {
                                             sim_trouble(s, 3) ? "uncertain" : "present", "level",
                                             t->awake ? "awake" : "stopped"));
         }
+        if (!empty)
+                stale_list(s, w, list_item);
         if (sim_trouble(s, 10))
                 list_nonsense(s, w);
         sim_say(s, "  listed %s%s%s", w->provider, partial ? ", in part" : "",

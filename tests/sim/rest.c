@@ -161,6 +161,6 @@ void rest_people(Sim *s) {
                      { idle_day, 2 } };
 
         for (size_t i = 0; i < N_ELEMENTS(acts) && s->n_violations == 0; i++)
-                if (s->seed % acts[i].every == 0)
+                if (s->seed % (acts[i].every * (s->seed >= STALE_SEEDS ? 2 : 1)) == 0)
                         acts[i].act(s);
 }

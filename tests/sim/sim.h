@@ -53,6 +53,7 @@ typedef struct Thing {
         bool awake, ready, half;
         int64_t port; /* of a workload */
         char *params; /* what it was last asked to be */
+        int64_t made_ms;
 } Thing;
 
 typedef enum Fault {
@@ -234,8 +235,10 @@ typedef struct Sim {
         char verifying[ID_SIZE];
         json_t *verified; /* the last report; owned */
         ConfigClocks usual_clocks;
-        bool wide;   /* admins are about */
-        Map *looked; /* uids that were inspected since something was last done to them */
+        bool wide;         /* admins are about */
+        int64_t behind_ms; /* readings are so old */
+        Map *faded;        /* uid -> what readings still show (stale.c) */
+        Map *looked;       /* uids that were inspected since something was last done to them */
         Work *work;
         Echo *echoes;
         int64_t next_port;
@@ -270,7 +273,8 @@ typedef struct Sim {
         int64_t checked; /* the database's version then */
         uint64_t digest; /* of everything that happened, to compare two runs */
         struct {
-                uint64_t calls, deprovisions, crashes, pushes, live, reaped, put_back, steps, turns;
+                uint64_t calls, deprovisions, crashes, pushes, live, reaped, put_back, steps, turns,
+                        stale;
         } count;
 } Sim;
 
@@ -335,6 +339,16 @@ Thing *world_make(Sim *s, const Work *w);
 bool world_weightless(const char *type); /* nothing in the world: it only computes */
 const char *world_text(const json_t *object, const char *key);
 const json_t *world_resource(const Work *w);
+
+/* ---- stale.c: readings that are behind ---- */
+#define STALE_SEEDS UINT64_C(6000000) /* from this one on; kept scenarios stay as they were */
+void stale_set_up(Sim *s);
+void stale_done(Sim *s);
+void stale_made(Sim *s, Thing *t);
+void stale_removed(Sim *s, const Thing *t);
+bool stale_hides(Sim *s, const Thing *t);         /* no reading has it yet */
+const char *stale_shows(Sim *s, const char *uid); /* marker of what is not there any more */
+void stale_list(Sim *s, const Work *w, void (*item)(Sim *s, const Work *w, json_t *taken));
 
 /* ---- files.c ---- */
 #define N_FILES 7
@@ -441,8 +455,8 @@ void shrink(Scenario *s, const char *invariant);
 
 /* ---- report.c ---- */
 typedef struct Totals {
-        uint64_t seeds, pushes, live, reaped, calls, deprovisions, crashes, put_back, steps,
-                violations;
+        uint64_t seeds, pushes, live, reaped, calls, deprovisions, crashes, put_back, steps, stale,
+                stale_seeds, violations;
         int64_t days;
         uint64_t broken[64]; /* by invariant */
 } Totals;

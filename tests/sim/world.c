@@ -60,6 +60,7 @@ Thing *world_make(Sim *s, const Work *w) {
                 t->environment = strdup(world_text(environment, "id"));
                 t->port = s->next_port++;
                 assert(map_put(s->things, w->uid, t) == 0);
+                stale_made(s, t);
         }
         free(t->params);
         t->params = json_dumps(json_object_get(resource, "params"), JSON_COMPACT | JSON_SORT_KEYS);
@@ -78,9 +79,10 @@ void world_effect(Sim *s, const Work *w) {
                 return;
         if (streq(w->verb, "provision") && !world_weightless(world_text(world_resource(w), "type")))
                 world_make(s, w);
-        else if (streq(w->verb, "deprovision") && t)
+        else if (streq(w->verb, "deprovision") && t) {
+                stale_removed(s, t);
                 map_remove(s->things, w->uid);
-        else if (streq(w->verb, "sleep") && t)
+        } else if (streq(w->verb, "sleep") && t)
                 t->awake = false;
         else if (streq(w->verb, "wake") && t)
                 t->awake = t->ready = true;
