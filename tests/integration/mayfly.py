@@ -17,9 +17,9 @@ import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BUILD = pathlib.Path(os.environ.get("MAYFLY_BUILD", ROOT / "build" / "asan"))
-# A provider program with sanitizers takes four times as long to start and end, and is started thousands of times. So
-# daemons and the kit use those of another build where there is one; with sanitizers they run in the tests of each
-# provider, and behind the door of test_daemon.py.
+# A program with sanitizers takes many times as long to start and end, and providers and the command are started
+# thousands of times. So daemons and the kit use those of another build where there is one; with sanitizers they run in
+# the tests of each provider, and behind the door of test_daemon.py.
 SWIFT = ROOT / "build" / "clang"
 SWIFT = SWIFT if "MAYFLY_BUILD" not in os.environ and (SWIFT / "providers").exists() else BUILD
 
@@ -186,9 +186,9 @@ class Repository:
 
 
 class Daemon:
-    """A mayflyd with a state folder, a port and a socket of its own."""
+    """A mayflyd with a state folder, a port and a socket of its own. strict: everything runs with sanitizers."""
 
-    def __init__(self, config=None, options=(), env=None, front="door"):
+    def __init__(self, config=None, options=(), env=None, front="door", strict=False):
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="mayfly-test-", dir="/var/tmp"))
         self.folder.chmod(0o711)
         self.state = self.folder / "state"
@@ -199,8 +199,9 @@ class Daemon:
         self.front = {"listen": f"127.0.0.1:{self.port}"} if front == "door" else {
             "listen": f"127.0.0.1:{free_port()}", "front": front, "front_listen": f"127.0.0.1:{self.port}"}
         self.options = list(options)
+        self.build = BUILD if strict else SWIFT
         self.env = {**os.environ, "MAYFLY_STATE": str(self.state),
-                    "MAYFLY_PROVIDERS_DIR": str(SWIFT / "providers"), **(env or {})}
+                    "MAYFLY_PROVIDERS_DIR": str(self.build / "providers"), **(env or {})}
         self.process = None
         self.configure(config or {})
 
@@ -236,7 +237,7 @@ class Daemon:
             self.process.terminate()
             assert self.process.wait(30) == 0, self.log_text()
         text = self.log_text()
-        assert "AddressSanitizer" not in text and "runtime error" not in text, text
+        assert "Sanitizer" not in text and "runtime error" not in text, text
 
     def stop_haproxy(self):
         """Ends the HAProxy that outlived the daemon, by its own pid file."""
@@ -265,7 +266,7 @@ class Daemon:
             connection.close()
 
     def mayfly(self, *words, timeout=120, **more):
-        return subprocess.run([str(BUILD / "orchestrator" / "mayfly"), *map(str, words)], env=self.env,
+        return subprocess.run([str(self.build / "orchestrator" / "mayfly"), *map(str, words)], env=self.env,
                               capture_output=True, text=True, timeout=timeout, check=False, **more)
 
     def ok(self, *words, **more):

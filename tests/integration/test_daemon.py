@@ -16,14 +16,13 @@ import pytest
 from mayfly import BUILD, Daemon, Repository, UnixConnection, wait_until
 
 
-STRICT = {"ASAN_OPTIONS": os.environ.get("ASAN_OPTIONS", "") + ":detect_leaks=1",
-          "MAYFLY_PROVIDERS_DIR": str(BUILD / "providers")}
+LEAKS = {"ASAN_OPTIONS": os.environ.get("ASAN_OPTIONS", "") + ":detect_leaks=1"}
 
 
 @pytest.fixture(scope="module", params=["door", "haproxy"])
 def daemon(request):
-    """Behind the door all programs run with sanitizers, and leaks are looked for; elsewhere tests/run goes without."""
-    d = Daemon(front=request.param, env=STRICT if request.param == "door" else None).start()
+    """Behind the door all programs run with sanitizers."""
+    d = Daemon(front=request.param, strict=request.param == "door").start()
     yield d
     d.clean()
 
@@ -400,6 +399,32 @@ def test_down_leaves_nothing(shop):
     left = [str(p) for p in (daemon.state / "providers").glob("**/*") if p.name.split(".")[0] in uids]
     assert left == []
     assert not any(shown["id"] in line or any(uid in line for uid in uids) for line in daemon.leftovers())
+
+
+def test_no_program_leaks():
+    """A look for leaks at each end of a program doubles its time, so it is one life of one preview."""
+    d = Daemon(strict=True, env=LEAKS).start()
+    try:
+        repository = Repository(d.folder)
+        repository.push("main", repository.product("hello", volume=True))
+        d.ok("project", "add", "shop", repository.bare)
+        d.ok("up", "shop", "main")
+        assert d.get("main--shop")[1] == "hello"
+        repository.push("main", repository.product("again", volume=True))
+        d.ok("up", "shop", "main")
+        d.ok("extend", "main--shop", "1h")
+        d.ok("logs", "main--shop")
+        d.ok("exec", "main--shop", "--", "true")
+        d.ok("sleep", "main--shop", "--wait")
+        d.ok("wake", "main--shop", "--wait")
+        assert d.get("main--shop")[1] == "again"
+        d.ok("orphans", "--look")
+        d.ok("down", "main--shop", "--wait")
+        d.ok("receipt", "main--shop", "--verify")
+        d.ok("backup", d.folder / "copy.db")
+        d.ok("project", "remove", "shop")
+    finally:
+        d.clean()
 
 
 def test_the_hook(shop):

@@ -1,12 +1,10 @@
 """The units on a freshly booted Debian: a minimal root, mayfly installed into it, systemd as its first process.
 
-The root is made by mmdebstrap with exactly the packages that packaging/install-packages names for "run", and kept
-under build/, so a second run takes seconds. Where that cannot be had the tests skip and say why.
+The root: systemd_root.py. Where that cannot be had the tests skip and say why.
 """
 import json
 import os
 import pathlib
-import re
 import shutil
 import signal
 import subprocess
@@ -16,46 +14,12 @@ import time
 
 import pytest
 
+import systemd_root
 from mayfly import BUILD, GIT_ENV, ROOT, wait_until
 
 RELEASE = pathlib.Path(os.environ.get("MAYFLY_RELEASE", ROOT / "build" / "release"))
-CACHE = ROOT / "build" / "systemd-root.tar"
-MAKE_S = int(os.environ.get("MAYFLY_ROOT_SECONDS", "240"))  # to make the root; after that the tests skip
 READY = "6c1f0a9e0f7c4d1b8a52d3b7f04e9a11"  # units/mayfly.catalog
 WEB, DOOR = 8200, 8150
-
-
-def run_packages():
-    text = (ROOT / "packaging" / "install-packages").read_text()
-    return re.search(r'packages_run="([^"]*)"', text).group(1).split()
-
-
-def make_root():
-    """The cached root's file, made when it is not there or other packages are wanted."""
-    packages = ["systemd", "systemd-sysv", "dbus", *run_packages()]
-    named = CACHE.with_suffix(".packages")
-    if CACHE.exists() and named.exists() and named.read_text() == " ".join(packages):
-        return
-    CACHE.parent.mkdir(exist_ok=True)
-    part = CACHE.with_suffix(".part.tar")
-    drop = [f"--dpkgopt=path-exclude=/usr/share/{folder}/*" for folder in ("doc", "man", "locale", "info")]
-    # a session of its own: everything that mmdebstrap started ends with it
-    process = subprocess.Popen(["mmdebstrap", "--quiet", "--variant=minbase", "--dpkgopt=force-unsafe-io", *drop,
-                                "--aptopt=Acquire::Languages \"none\"", "--include=" + ",".join(packages), "bookworm", part],
-                               stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-                               start_new_session=True)
-    try:
-        text = process.communicate(timeout=MAKE_S)[0]
-    except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGTERM)
-        process.communicate()
-        part.unlink(missing_ok=True)
-        pytest.skip(f"mmdebstrap made no root within {MAKE_S} s (MAYFLY_ROOT_SECONDS)")
-    if process.returncode != 0:
-        part.unlink(missing_ok=True)
-        pytest.skip("mmdebstrap cannot make a root: " + text.strip().split("\n")[-1])
-    part.rename(CACHE)
-    named.write_text(" ".join(packages))
 
 
 def children(pid):
@@ -69,7 +33,7 @@ class Machine:
         self.root = pathlib.Path(folder) / "root"
         self.root.mkdir()
         self.log = pathlib.Path(folder) / "boot.log"
-        subprocess.run(["tar", "-C", self.root, "-xf", CACHE, "--exclude=./dev/*"], check=True)
+        subprocess.run(["tar", "-C", self.root, "-xf", systemd_root.CACHE, "--exclude=./dev/*"], check=True)
         subprocess.run(["meson", "install", "-C", RELEASE, "--no-rebuild", "--quiet", "--destdir", self.root], check=True)
         shutil.copy(BUILD / "tests" / "integration" / "server", self.root / "usr" / "local" / "bin" / "product")
         (self.root / "etc" / "hostname").write_text("mayfly-test\n")
@@ -144,7 +108,10 @@ def machine():
         pytest.skip("not installed: " + ", ".join(missing))
     if not (RELEASE / "orchestrator" / "mayflyd").exists():
         pytest.skip(f"{RELEASE} is not built; that is what gets installed")
-    make_root()
+    try:
+        systemd_root.make()
+    except systemd_root.NoRoot as error:
+        pytest.skip(str(error))
     folder = tempfile.mkdtemp(prefix="mayfly-machine-", dir="/var/tmp")
     try:
         yield from booted(folder)
