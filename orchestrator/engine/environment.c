@@ -39,6 +39,8 @@ static int gone(View *v, Error *reterr) {
         int r;
 
         r = ledger_environment_move(v->e->ledger, &v->env, ENV_GONE, reterr);
+        if (r == 0) /* the receipt says where the address leads from now on */
+                r = route_step(v, reterr);
         if (r == 0)
                 r = receipt_write(v, digest, reterr);
         if (r < 0)

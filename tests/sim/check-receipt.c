@@ -52,7 +52,7 @@ void check_receipt(Sim *s, const Environment *env) {
         auto_cleanup(receipt_done) Receipt r = { 0 };
         Held held = { .sim = s, .env = env, .by_uid = by_uid };
         auto_error error = { 0 };
-        json_t *list, *one;
+        json_t *list, *one, *route;
         size_t i;
 
         assert(ledger_receipt_each(s->ledger, env->label, 1000, count_receipt, &held, NULL) == 0);
@@ -66,6 +66,12 @@ void check_receipt(Sim *s, const Environment *env) {
                               error_text(&error, 0));
         check_no_secret(s, "receipt", r.body);
         body = json_loads(r.body, 0, NULL);
+        route = json_object_get(body, "route");
+        if (streq_null(world_text(route, "answer"), "gone") ==
+            (json_object_get(route, "environment") != NULL))
+                sim_violation(s, "a receipt has what was made and removed",
+                              "%s: its address is said to be '%s'", env->label,
+                              world_text(route, "answer"));
         list = json_object_get(body, "resources");
         json_array_foreach(list, i, one)
                 json_object_set(by_uid, world_text(one, "uid"), one);
