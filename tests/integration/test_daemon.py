@@ -372,9 +372,9 @@ def test_events_follow(shop):
     assert "environment.created" in kinds and "environment.ready" in kinds
     assert kinds.index("environment.created") < kinds.index("environment.ready")
     assert len(json.loads(daemon.ok("events", "-n", "2", "--json"))["events"]) == 2
-    follow = subprocess.Popen([BUILD / "orchestrator" / "mayfly", "events", "-f", "-n", "0", "--json",
+    follow = subprocess.Popen([daemon.build / "orchestrator" / "mayfly", "events", "-f", "-n", "1", "--json",
                                f"main--{name}"], env=daemon.env, stdout=subprocess.PIPE, text=True)
-    time.sleep(0.2)
+    assert json.loads(follow.stdout.readline())["kind"] == kinds[-1]  # from here on it follows
     daemon.ok("pin", f"main--{name}")
     assert json.loads(follow.stdout.readline())["kind"] == "environment.pinned"
     done = daemon.mayfly("down", f"main--{name}")
