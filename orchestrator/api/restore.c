@@ -1,6 +1,7 @@
 #include "orchestrator/api/restore.h"
 
 #include <stdio.h>
+#include <sys/stat.h>
 
 #include "orchestrator/api/state.h"
 #include "orchestrator/base/cleanup.h"
@@ -24,12 +25,29 @@ static void tell(const char *state, const char *file, const LedgerRestored *r) {
                        r->held);
 }
 
+/* What somebody else writes here the daemon could perhaps not open. */
+static int check_owner(const char *state, Error *reterr) {
+        struct stat st;
+
+        if (stat(state, &st) < 0)
+                return error_set(reterr, -errno, "Cannot use the state folder '%s': %s", state,
+                                 strerror(errno));
+        if (st.st_uid != geteuid())
+                return error_set(reterr, -EPERM,
+                                 "'%s' belongs to user %u, and you are user %u: run this as that "
+                                 "user",
+                                 state, (unsigned) st.st_uid, (unsigned) geteuid());
+        return 0;
+}
+
 int restore_run(const char *state, const char *file) {
         auto_cleanup(ledger_restored_done) LedgerRestored restored = { 0 };
         auto_cleanup(closep) int lock = -1;
         auto_error error = { 0 };
-        int r = state_lock(state, &lock, &error);
+        int r = check_owner(state, &error);
 
+        if (r == 0)
+                r = state_lock(state, &lock, &error);
         if (r == 0)
                 r = ledger_restore(state, file, &restored, &error);
         if (r < 0) {

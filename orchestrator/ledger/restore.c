@@ -42,24 +42,9 @@ static int copy_bytes(void *userdata, int fd) {
         }
 }
 
-/* It belongs to whom the folder belongs to, whoever restores. */
-static int own_as(int folder_fd, const char *path, Error *reterr) {
-        struct stat folder, file;
-
-        if (fstat(folder_fd, &folder) < 0 || stat(path, &file) < 0)
-                return error_set(reterr, -errno, "Cannot look at '%s': %s", path, strerror(errno));
-        if (folder.st_uid == file.st_uid && folder.st_gid == file.st_gid)
-                return 0;
-        if (chown(path, folder.st_uid, folder.st_gid) < 0)
-                return error_set(reterr, -errno, "Cannot give '%s' to the folder's owner: %s", path,
-                                 strerror(errno));
-        return 0;
-}
-
 static int copy_in(const char *from, const char *to, int folder_fd, Error *reterr) {
         auto_cleanup(closep) int fd = open(from, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
         struct stat st, present;
-        int r;
 
         if (fd < 0 || fstat(fd, &st) < 0)
                 return error_set(reterr, -errno, "Cannot read '%s': %s", from, strerror(errno));
@@ -68,8 +53,7 @@ static int copy_in(const char *from, const char *to, int folder_fd, Error *reter
         if (fstatat(folder_fd, parts[0], &present, 0) == 0 && present.st_dev == st.st_dev &&
             present.st_ino == st.st_ino)
                 return error_set(reterr, -EINVAL, "It is the ledger itself");
-        r = write_file_by(to, 0600, copy_bytes, &fd, reterr);
-        return r < 0 ? r : own_as(folder_fd, to, reterr);
+        return write_file_by(to, 0600, copy_bytes, &fd, reterr);
 }
 
 /* ---- what it is ---- */

@@ -139,6 +139,20 @@ def test_what_does_not_open_changes_nothing(shop, stranger):
     assert projects(shop) == ["first", "second"] and "unfreeze" not in shop.ok("status")
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")
+def test_only_the_owner_restores(shop):
+    before = content(shop)
+    done = subprocess.run(["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", BUILD / "orchestrator" / "mayflyd",
+                           "--state", shop.state, "--restore", shop.copy], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 1 and "run this as that user" in done.stderr, done
+    (shop.folder / "empty").mkdir()
+    os.chown(shop.folder / "empty", 65534, 65534)
+    done = subprocess.run([BUILD / "orchestrator" / "mayflyd", "--state", shop.folder / "empty", "--restore", shop.copy],
+                          capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 1 and "run this as that user" in done.stderr, done
+    assert content(shop) == before and not os.listdir(shop.folder / "empty")
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a small file system")
 def test_a_full_disk_changes_nothing(shop):
     small = shop.folder / "small"
