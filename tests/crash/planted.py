@@ -166,17 +166,22 @@ def check_ledger():
         host.done()
 
 
+def plant_route(host):
+    """True when it is seen. The daemon replaces all routes of an HAProxy that has just begun, so once may be too soon."""
+    with socket.socket(socket.AF_UNIX) as s:
+        s.connect(str(host.state / "gateway" / "haproxy.sock"))
+        s.sendall(f"add map {host.state}/gateway/routes.map planted.localhost x\n".encode())
+        s.recv(4096)
+    return any("planted.localhost" in line for line in world.haproxy_routes(host.state))
+
+
 def check_haproxy():
     """A route that is left in HAProxy, and an HAProxy that does not answer."""
     host = hosts.Host("haproxy")
     try:
         host.start()
         assert not world.haproxy_routes(host.state), "an empty installation has routes"
-        with socket.socket(socket.AF_UNIX) as s:
-            s.connect(str(host.state / "gateway" / "haproxy.sock"))
-            s.sendall(f"add map {host.state}/gateway/routes.map planted.localhost x\n".encode())
-            s.recv(4096)
-        assert any("planted.localhost" in line for line in world.haproxy_routes(host.state)), "a route is not seen"
+        host.wait("a route is seen", lambda: plant_route(host), 10, 0.1)
         host.kill()
         os.kill(host.haproxy(), signal.SIGKILL)
         time.sleep(0.1)
