@@ -12,9 +12,8 @@ static void tell(const char *state, const char *file, const LedgerRestored *r) {
         char time[TIME_TEXT_MAX];
 
         printf("'%s' is the ledger of '%s' now", file, state);
-        if (r->events > 0)
-                printf(". It knows what happened until %s (%lld events)",
-                       time_format(r->until_ms, time), (long long) r->events);
+        if (r->until_ms > 0)
+                printf(". It knows what happened until %s", time_format(r->until_ms, time));
         printf(".\n");
         if (r->kept)
                 printf("The one before it is in '%s': remove that when nobody needs it any more.\n",

@@ -1,8 +1,8 @@
-/* A backup takes the ledger's place. It is copied beside the ledger and checked there first; then the
- * ledger's files get a second name in a folder of their own; only then its WAL goes, which would be played
- * over the backup, and the backup takes the name. Whoever kills this in between leaves a ledger that is at
- * worst without its newest commits: its next start is held (anchor.c), everything is still there under its
- * second name, and the same command can be given again. */
+/* A backup takes the ledger's place. It is copied beside the ledger and checked there first; then the ledger
+ * takes its WAL in, its files get a second name in a folder of their own, and the backup takes the name in one
+ * step. So whoever kills this leaves the whole ledger or the whole backup, and the same command can be given
+ * again. Only of a ledger that is damaged the WAL is taken away before that: it does not open as it is, and
+ * the WAL would be played over the backup. */
 #include <fcntl.h>
 #include <stdio.h>
 #include <sys/stat.h>
@@ -58,14 +58,6 @@ static int copy_in(const char *from, const char *to, int folder_fd, Error *reter
 
 /* ---- what it is ---- */
 
-static int note_newest(void *userdata, const Event *e) {
-        LedgerRestored *restored = userdata;
-
-        restored->events++;
-        restored->until_ms = e->time_ms;
-        return 0;
-}
-
 /* What SQLite made to read it, when it is no backup of ours but a file that was copied by hand. */
 static void unlink_index(const char *path) {
         static const char *const tails[] = { "-wal", "-shm" };
@@ -94,7 +86,7 @@ static int check(const char *path, const char *folder, LedgerRestored *ret, Erro
                 return -ENOMEM;
         r = ledger_open(&options, &ledger, reterr);
         if (r == 0)
-                r = ledger_event_each(ledger, 0, NULL, INT64_MAX, note_newest, ret, reterr);
+                r = ledger_event_last_ms(ledger, &ret->until_ms, reterr);
         if (r == 0 && ledger_held(ledger)) {
                 ret->held = strdup(ledger_held(ledger));
                 r = ret->held ? 0 : -ENOMEM;
@@ -139,7 +131,29 @@ static int keep_former(const char *folder, int folder_fd, char **ret, Error *ret
         return *ret ? 0 : -ENOMEM;
 }
 
-/* The WAL first: it must never lie beside the backup. */
+/* Looked at without a write: a connection that may write brings the WAL into what is damaged. */
+static int is_whole(const char *path, Error *reterr) {
+        auto_cleanup(db_freep) Db *db = NULL;
+        int r = db_open_to_read(path, NULL, &db, reterr);
+
+        return r == 0 ? ledger_check_whole(db, reterr) : r;
+}
+
+/* So that the ledger's main file is all of it. What is damaged is put aside as it lies there. */
+static int take_wal_in(const char *path, Error *reterr) {
+        auto_cleanup(db_freep) Db *db = NULL;
+        auto_error damage = { 0 };
+        int r;
+
+        if (is_whole(path, &damage) < 0)
+                return 0;
+        r = db_open(path, NULL, &db, reterr);
+        if (r == 0)
+                r = db_exec(db, "PRAGMA journal_mode = DELETE", reterr);
+        return r < 0 ? error_prefix(reterr, r, "The ledger cannot be put aside") : 0;
+}
+
+/* A WAL is there only when it could not be taken in; it must never lie beside the backup. */
 static int swap(int folder_fd, const char *part, const char *path, Error *reterr) {
         for (size_t i = N_ELEMENTS(parts) - 1; i > 0; i--)
                 if (unlinkat(folder_fd, parts[i], 0) < 0 && errno != ENOENT)
@@ -172,6 +186,8 @@ int ledger_restore(const char *folder, const char *backup, LedgerRestored *ret, 
                 r = check(part, folder, ret, reterr);
         if (r < 0)
                 r = error_prefix(reterr, r, "'%s' cannot be restored", backup);
+        if (r == 0 && path_exists(path))
+                r = take_wal_in(path, reterr);
         if (r == 0 && path_exists(path))
                 r = keep_former(folder, folder_fd, &ret->kept, reterr);
         crash_point("ledger.restore.kept");

@@ -9,9 +9,9 @@
 #define LEDGER_RESTORING "ledger.restoring"
 
 typedef struct LedgerRestored {
-        int64_t events, until_ms; /* what it knows; 0: nothing */
-        char *held;               /* why the next start removes nothing; NULL: it goes on as ever */
-        char *kept;               /* the folder that has the former ledger; NULL: there was none */
+        int64_t until_ms; /* its newest event; 0: there is none */
+        char *held;       /* why the next start removes nothing; NULL: it goes on as ever */
+        char *kept;       /* the folder that has the former ledger; NULL: there was none */
 } LedgerRestored;
 
 /* Puts a backup in the place of the ledger of a state folder that nobody uses (the caller has its lock). The

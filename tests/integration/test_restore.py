@@ -55,10 +55,8 @@ def test_a_running_daemon_keeps_its_ledger(shop):
 
 
 def test_the_backup_takes_the_place_and_is_held(shop):
-    before = content(shop)
     words = restore(shop, shop.copy)
     assert "will be held" in words and "mayfly unfreeze" in words and "ledger.before-1" in words
-    assert (shop.state / "ledger.before-1" / "ledger.db").read_bytes() == before["ledger.db"]
     assert (shop.state / "ledger.db").stat().st_mode & 0o777 == 0o600
     shop.start()
     assert projects(shop) == ["first"]
@@ -72,25 +70,37 @@ def test_the_backup_takes_the_place_and_is_held(shop):
     assert projects(shop) == ["first", "second"] and "unfreeze" in shop.ok("status")
 
 
-def test_a_killed_daemons_last_words_are_kept(shop):
-    """What stands only in the WAL goes with it, and does not come over the backup."""
-    other = shop.folder / "other"
+def kill_over_wal(daemon):
+    """Its last commits stand in the WAL only."""
+    other = daemon.folder / "other"
     other.mkdir()
-    shop.start()
-    shop.ok("project", "add", "third", Repository(other).bare)
-    shop.kill()
-    assert (shop.state / "ledger.db-wal").stat().st_size > 0
+    daemon.start()
+    daemon.ok("project", "add", "third", Repository(other).bare)
+    daemon.kill()
+    assert (daemon.state / "ledger.db-wal").stat().st_size > 0
+
+
+def test_a_killed_daemons_last_words_are_kept(shop):
+    """They are in what was kept, and do not come over the backup."""
+    kill_over_wal(shop)
     restore(shop, shop.copy)
-    assert not (shop.state / "ledger.db-wal").exists()
-    kept = shop.state / "ledger.before-1"
-    assert (kept / "ledger.db-wal").stat().st_size > 0
     shop.start()
     assert projects(shop) == ["first"]
     shop.stop()
-    for part in ("ledger.db", "ledger.db-wal"):
-        (shop.state / part).write_bytes((kept / part).read_bytes())
+    restore(shop, shop.state / "ledger.before-1" / "ledger.db")
     shop.start()
     assert projects(shop) == ["first", "second", "third"]
+
+
+def test_a_ledger_that_does_not_open_is_put_aside(shop):
+    kill_over_wal(shop)
+    (shop.state / "ledger.db").write_bytes(b"spoilt" * 10000)
+    wal = (shop.state / "ledger.db-wal").read_bytes()
+    assert "ledger.before-1" in restore(shop, shop.copy)
+    assert (shop.state / "ledger.before-1" / "ledger.db").read_bytes().startswith(b"spoilt")
+    assert (shop.state / "ledger.before-1" / "ledger.db-wal").read_bytes() == wal
+    shop.start()
+    assert projects(shop) == ["first"]
 
 
 def test_a_new_machine_has_only_the_backup_and_the_key(shop):
@@ -182,10 +192,12 @@ def test_the_points_are_known():
 
 @pytest.mark.parametrize("point", POINTS)
 def test_killed_anywhere_nothing_is_lost(shop, point):
+    kill_over_wal(shop)
     restore(shop, shop.copy, -signal.SIGKILL, MAYFLY_CRASH=f"{point}:1")
     done = point == "ledger.restore.named"
-    shop.start()  # whoever does not notice finds a ledger that goes on, or one that is held
-    assert projects(shop) == (["first"] if done else ["first", "second"])
+    shop.start()  # whoever does not notice finds all of the ledger, or the backup
+    assert projects(shop) == (["first"] if done else ["first", "second", "third"])
+    assert ("unfreeze" in shop.ok("status")) == done
     assert not (shop.state / "ledger.restoring").exists()
     shop.stop()
     restore(shop, shop.copy)
