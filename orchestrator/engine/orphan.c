@@ -269,7 +269,9 @@ static bool orphan_busy(Engine *e, const char *uid) {
 }
 
 static bool orphans_held(Engine *e) {
-        return e->frozen || e->hold_until_ms > e->now_ms || e->unwell_until_ms > e->now_ms;
+        int64_t until_ms;
+
+        return freeze_holds(e, &until_ms) != NULL;
 }
 
 static int start_look(void *userdata, const Stray *s) {
@@ -320,15 +322,15 @@ static int orphan_trouble(Engine *e, Stray *s, const Call *c, const char *why, E
 
 /* Judged once more: since the wish its preview may have been pinned, or the ledger may have come to know it. */
 static int begin_removal(Engine *e, Stray *s, Error *reterr) {
+        Stray unwished = *s; /* what is being removed already is not judged */
         StrayVerdict v;
         Call *c;
         int r;
 
-        s->removing = false; /* as which it would not be judged */
-        r = stray_judge(e, s, true, &v, reterr);
-        s->removing = true;
-        if (r < 0 || streq(v.word, "held"))
-                return r; /* looked at again when it is released */
+        unwished.removing = false;
+        r = stray_judge(e, &unwished, true, &v, reterr);
+        if (r < 0)
+                return r;
         if (!streq(v.word, "orphan"))
                 return give_back(e, s, EVENT_ORPHAN_STUCK, v.text, reterr);
         r = orphan_call(e, s, "deprovision", &c);

@@ -132,16 +132,17 @@ def users(state):
 def belongs(pid, state, installation, ours):
     """Why the process is one of this installation and whose it is: (text, uids), or None."""
     text = read(f"/proc/{pid}/cmdline").strip()
-    if f"{state}/" in f"{text} {link(f'/proc/{pid}/cwd')}/ {link(f'/proc/{pid}/root')}/" or installation and installation in text:
+    root = link(f"/proc/{pid}/root")
+    if f"{state}/" in f"{text} {link(f'/proc/{pid}/cwd')}/ {root}/" or installation and installation in text:
         return text, set(UID.findall(text))
     mounts = link(f"/proc/{pid}/ns/mnt")
     if mounts and mounts != ours["mounts"]:
-        shown = ours["shown"].get(mounts)
+        shown = ours["shown"].get((mounts, root))  # a process sees of its namespace what lies beneath its root
         if shown is None:
             text_of = read(f"/proc/{pid}/mountinfo")
             shown = [line for line in text_of.split("\n") if ours["folder"] in line]
             if text_of:  # one that is just ending shows nothing, and says nothing of the others
-                ours["shown"][mounts] = shown
+                ours["shown"][mounts, root] = shown
         if shown:
             return f"{text} (shows the state folder)", set(UID.findall(" ".join(shown)))
     net = re.fullmatch(r"net:\[(\d+)\]", link(f"/proc/{pid}/ns/net"))

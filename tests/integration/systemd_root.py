@@ -47,10 +47,12 @@ def run_mmdebstrap(part, wanted):
                                start_new_session=True)
     try:
         text = process.communicate(timeout=MAKE_S)[0]
-    except subprocess.TimeoutExpired:
+    except BaseException as error:
         os.killpg(process.pid, signal.SIGTERM)
         process.communicate()
-        raise NoRoot(f"mmdebstrap made no root within {MAKE_S} s (MAYFLY_ROOT_SECONDS)") from None
+        if isinstance(error, subprocess.TimeoutExpired):
+            raise NoRoot(f"mmdebstrap made no root within {MAKE_S} s (MAYFLY_ROOT_SECONDS)") from None
+        raise
     if process.returncode != 0:
         raise NoRoot("mmdebstrap cannot make a root: " + text.strip().split("\n")[-1])
 
@@ -64,7 +66,7 @@ def make():
             return
         try:
             run_mmdebstrap(part, wanted)
-        except NoRoot:
+        except BaseException:
             part.unlink(missing_ok=True)
             raise
         part.rename(CACHE)
@@ -72,6 +74,7 @@ def make():
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     if os.geteuid() == 0 and shutil.which("mmdebstrap"):
         try:
             make()

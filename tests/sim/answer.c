@@ -267,11 +267,18 @@ static void list_nonsense(Sim *s, const Work *w) {
         }
 }
 
+static void list_thing(Sim *s, const Work *w, const Thing *t, const char *present) {
+        list_item(s, w,
+                  json_pack("{s:s, s:s, s:s, s:s, s:s}", "uid", t->uid, "marker", t->marker, "type",
+                            t->type, "present", present, "level", t->awake ? "awake" : "stopped"));
+}
+
 static void answer_list(Sim *s, const Work *w) {
         bool partial = sim_trouble(s, 30), empty = sim_trouble(s, 10);
         /* Some say that it is all when it is not. */
         json_auto_t *result =
                 json_pack("{s:b}", "complete", (int) ((!partial && !empty) || sim_percent(s, 40)));
+        const Thing *f;
         size_t at = 0;
         Thing *t;
 
@@ -285,14 +292,12 @@ static void answer_list(Sim *s, const Work *w) {
                 /* A list for somebody who verifies a receipt changes nothing. */
                 t->shown = t->shown || (t->orphan && s->quiet_world && !s->verify);
                 while (times-- > 0)
-                        list_item(s, w,
-                                  json_pack("{s:s, s:s, s:s, s:s, s:s}", "uid", t->uid, "marker",
-                                            t->marker, "type", t->type, "present",
-                                            sim_trouble(s, 3) ? "uncertain" : "present", "level",
-                                            t->awake ? "awake" : "stopped"));
+                        list_thing(s, w, t, sim_trouble(s, 3) ? "uncertain" : "present");
         }
-        if (!empty)
-                stale_list(s, w, list_item);
+        at = 0;
+        while (!empty && (f = stale_next(s, &at)))
+                if (streq(f->provider, w->provider))
+                        list_thing(s, w, f, "present");
         if (sim_trouble(s, 10))
                 list_nonsense(s, w);
         sim_say(s, "  listed %s%s%s", w->provider, partial ? ", in part" : "",

@@ -67,8 +67,8 @@ void check_receipt(Sim *s, const Environment *env) {
         check_no_secret(s, "receipt", r.body);
         body = json_loads(r.body, 0, NULL);
         route = json_object_get(body, "route");
-        if (streq_null(world_text(route, "answer"), "gone") ==
-            (json_object_get(route, "environment") != NULL))
+        /* It leads to a page that says so, or to another environment of that name. */
+        if (!streq(world_text(route, "answer"), "gone") && !json_object_get(route, "environment"))
                 sim_violation(s, "a receipt has what was made and removed",
                               "%s: its address is said to be '%s'", env->label,
                               world_text(route, "answer"));

@@ -53,7 +53,7 @@ typedef struct Thing {
         bool awake, ready, half;
         int64_t port; /* of a workload */
         char *params; /* what it was last asked to be */
-        int64_t made_ms;
+        int64_t made_ms, removed_ms;
 } Thing;
 
 typedef enum Fault {
@@ -237,7 +237,7 @@ typedef struct Sim {
         ConfigClocks usual_clocks;
         bool wide;         /* admins are about */
         int64_t behind_ms; /* readings are so old */
-        Map *faded;        /* uid -> what readings still show (stale.c) */
+        Map *faded;        /* uid -> Thing: what readings still show (stale.c) */
         Map *looked;       /* uids that were inspected since something was last done to them */
         Work *work;
         Echo *echoes;
@@ -348,7 +348,7 @@ void stale_made(Sim *s, Thing *t);
 void stale_removed(Sim *s, const Thing *t);
 bool stale_hides(Sim *s, const Thing *t);         /* no reading has it yet */
 const char *stale_shows(Sim *s, const char *uid); /* marker of what is not there any more */
-void stale_list(Sim *s, const Work *w, void (*item)(Sim *s, const Work *w, json_t *taken));
+const Thing *stale_next(Sim *s, size_t *at);      /* each of what lists still have */
 
 /* ---- files.c ---- */
 #define N_FILES 7

@@ -564,9 +564,16 @@ static unsigned share(void) {
 #endif
 }
 
+/* Each how many-th place is tried. A careless ledger is found out at nearly all of them: a tenth will do. */
+static unsigned every_nth(const Run *t) {
+        unsigned n = share();
+
+        return t->careless && n > 10 ? 10 : n;
+}
+
 static void run_kind(Run *t, unsigned only_n) {
         static unsigned at;
-        unsigned every = !t->careless ? share() : share() > 1 ? 10 : 1;
+        unsigned every = every_nth(t);
 
         for (unsigned n = only_n ? only_n : 1; n < PLACES_MAX; n++) {
                 /* In a share, one place beyond the last still ends it. */
