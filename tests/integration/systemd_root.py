@@ -14,6 +14,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 CACHE = ROOT / "build" / "systemd-root.tar"
@@ -38,13 +39,13 @@ def alone():
         yield
 
 
-def run_mmdebstrap(part, wanted):
+def run_mmdebstrap(part, wanted, folder):
     drop = [f"--dpkgopt=path-exclude=/usr/share/{folder}/*" for folder in ("doc", "man", "locale", "info")]
     # a session of its own: everything that mmdebstrap started ends with it
     process = subprocess.Popen(["mmdebstrap", "--quiet", "--variant=minbase", "--dpkgopt=force-unsafe-io", *drop,
                                 "--aptopt=Acquire::Languages \"none\"", "--include=" + ",".join(wanted), "bookworm", part],
                                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-                               start_new_session=True)
+                               start_new_session=True, env={**os.environ, "TMPDIR": folder})
     try:
         text = process.communicate(timeout=MAKE_S)[0]
     except BaseException as error:
@@ -65,7 +66,9 @@ def make():
         if CACHE.exists() and named.exists() and named.read_text() == " ".join(wanted):
             return
         try:
-            run_mmdebstrap(part, wanted)
+            with tempfile.TemporaryDirectory(prefix="mayfly-root-", dir="/var/tmp") as folder:
+                os.chmod(folder, 0o755)  # apt reads there as another user
+                run_mmdebstrap(part, wanted, folder)
         except BaseException:
             part.unlink(missing_ok=True)
             raise
